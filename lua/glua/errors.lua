@@ -1,0 +1,42 @@
+-- errors.lua: the error values that gluarun raises.
+--
+-- Each is a table with `kind`, its fields, and a one-line tostring. Timeout objects are
+-- errors of the same make (timeout.lua).
+
+local errors = {}
+
+local meta = {__name = "glua.error"}
+meta.__index = meta
+
+function meta:__tostring()
+  return self.message
+end
+
+---An error value.
+---@param kind string what `is_error` compares
+---@param message string one line
+---@param fields? table more fields of the value
+---@return table
+function errors.new(kind, message, fields)
+  local e = fields or {}
+  e.kind = kind
+  e.message = message
+  return setmetatable(e, meta)
+end
+
+---What a kill raises. There is one such value, so `==` tells it.
+errors.GreenletExit = errors.new("GreenletExit", "GreenletExit")
+
+---Whether a value is an error of gluarun, of the given kind if one is given.
+---@param e any
+---@param kind? string "GreenletExit", "Timeout", "LoopExit", "Cancelled", "interrupted"
+---@return boolean
+function errors.is_error(e, kind)
+  if type(e) ~= "table" then
+    return false
+  end
+  local k = rawget(e, "kind")
+  return type(k) == "string" and getmetatable(e) ~= nil and (kind == nil or k == kind)
+end
+
+return errors

@@ -1,0 +1,347 @@
+-- lock.lua: Semaphore, BoundedSemaphore, Lock, RLock, Condition, Barrier.
+--
+-- A release with waiters hands over to the one that has waited longest: the count does not
+-- rise in between, so nobody can step in.
+
+local _, core = ...
+local check = require "glua.check"
+local interrupt = require "glua.interrupt"
+local links = require "glua.links"
+
+local park, wake, wake_all = core.park, core.wake, core.wake_all
+local interrupted = interrupt.interrupted
+
+---@class glua.Semaphore
+local Semaphore = {}
+
+local function describe(self)
+  local n = self.waiters and core.waiters(self.waiters) or 0
+  return ("<%s %d, %d waiting>"):format(getmetatable(self).__name, self.counter, n)
+end
+
+---Takes one; parks as long as there is none.
+---@param timeout? number|glua.Timeout 0: does not park
+---@return boolean whether it was taken
+function Semaphore:acquire(timeout)
+  local seconds = timeout
+  if timeout ~= nil then
+    seconds = check.timeout(timeout, 1, "acquire")
+  end
+  if self.counter > 0 then
+    self.counter = self.counter - 1
+    return true
+  elseif timeout == 0 then
+    return false
+  end
+  if not self.waiters then
+    self.waiters = core.waitlist(getmetatable(self).__name .. ".acquire")
+  end
+  self.waiting = self.waiting + 1
+  local st, message = park(self.waiters, seconds)
+  if st == nil then
+    return true
+  end
+  self.waiting = self.waiting - 1
+  if st then
+    interrupted(timeout, message)
+  end
+  return false
+end
+
+---Gives one back: to the first who waits, if anybody does.
+function Semaphore:release()
+  if self.counter >= self.bound then
+    error("release: more often than it was acquired", 2)
+  end
+  if self.waiting > 0 and wake(self.waiters) then
+    self.waiting = self.waiting - 1
+    return
+  end
+  self.counter = self.counter + 1
+  self:notify()
+end
+
+---@return boolean whether acquire would park
+function Semaphore:locked()
+  return self.counter == 0
+end
+
+---@return boolean
+function Semaphore:ready()
+  return self.counter > 0
+end
+
+local function released(self, ok, ...)
+  self:release()
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
+---Runs fn(...) with it acquired, and releases it on every way out.
+---@param fn function
+---@return any ... what fn returns
+function Semaphore:with(fn, ...)
+  check.callable(fn, 1, "with")
+  self:acquire()
+  return released(self, interrupt.protect(fn, ...))
+end
+
+links.mix_into(Semaphore)
+
+local function meta_of(name, methods)
+  return {__name = name, __index = methods, __tostring = describe}
+end
+
+local semaphore_meta = meta_of("Semaphore", Semaphore)
+local bounded_meta = meta_of("BoundedSemaphore", Semaphore)
+local lock_meta = meta_of("Lock", Semaphore)
+
+local function new(meta, n, bound)
+  if n ~= nil and (type(n) ~= "number" or n < 0 or n % 1 ~= 0) then
+    check.fail(1, meta.__name, "non-negative integer expected, got " .. tostring(n), 1)
+  end
+  return setmetatable({
+    counter = n or 1,
+    bound = bound or math.huge,
+    waiting = 0,   -- in `waiters`, or for a moment more: see queue.lua
+    waiters = nil,
+    links = nil, notifying = nil,
+  }, meta)
+end
+
+local M = {}
+
+---@param n? integer how many may hold it; default 1
+---@return glua.Semaphore
+function M.Semaphore(n)
+  return new(semaphore_meta, n)
+end
+
+---A semaphore whose release raises when it was not acquired.
+---@param n? integer default 1
+---@return glua.Semaphore
+function M.BoundedSemaphore(n)
+  return new(bounded_meta, n, n or 1)
+end
+
+---A lock for one.
+---@return glua.Semaphore
+function M.Lock()
+  return new(lock_meta, 1, 1)
+end
+
+-- RLock: a lock that its holder may take again.
+
+---@class glua.RLock
+local RLock = {}
+local rlock_meta = {__name = "RLock", __index = RLock}
+
+function rlock_meta:__tostring()
+  return ("<RLock held %d times by %s>"):format(self.depth, tostring(self.owner))
+end
+
+---Takes it; the holder always can.
+---@param timeout? number|glua.Timeout
+---@return boolean
+function RLock:acquire(timeout)
+  local current = core.current()
+  if self.owner ~= current then
+    if not self.lock:acquire(timeout) then
+      return false
+    end
+    self.owner = current
+  end
+  self.depth = self.depth + 1
+  return true
+end
+
+---Undoes one acquire; the last one gives the lock away.
+function RLock:release()
+  if self.owner ~= core.current() then
+    error("release: the RLock is not held by this greenlet", 2)
+  end
+  self.depth = self.depth - 1
+  if self.depth == 0 then
+    self.owner = nil
+    self.lock:release()
+  end
+end
+
+---@return boolean whether somebody holds it
+function RLock:locked()
+  return self.depth > 0
+end
+
+RLock.with = Semaphore.with
+
+---A lock that its holder may acquire again, and has to release as often.
+---@return glua.RLock
+function M.RLock()
+  return setmetatable({lock = M.Lock(), owner = nil, depth = 0}, rlock_meta)
+end
+
+-- Condition
+
+---@class glua.Condition
+local Condition = {}
+local condition_meta = {__name = "Condition", __index = Condition}
+
+function condition_meta:__tostring()
+  return ("<Condition with %s, %d waiting>"):format(tostring(self.lock),
+    core.waiters(self.waiters))
+end
+
+---Acquires its lock.
+function Condition:acquire(timeout)
+  return self.lock:acquire(timeout)
+end
+
+---Releases its lock.
+function Condition:release()
+  self.lock:release()
+end
+
+---@return boolean
+function Condition:locked()
+  return self.lock:locked()
+end
+
+Condition.with = Semaphore.with
+
+---Releases the lock, parks until notified, and acquires the lock again, whatever happened.
+---@param timeout? number|glua.Timeout
+---@return boolean whether it was notified
+function Condition:wait(timeout)
+  local seconds = check.timeout(timeout, 1, "wait")
+  if not self.lock:locked() then
+    error("wait: the Condition's lock is not held", 2)
+  end
+  local depth = self.lock.depth
+  for _ = 1, depth or 1 do
+    self.lock:release()
+  end
+  local st, message = park(self.waiters, seconds)
+  interrupt.shield(function()
+    for _ = 1, depth or 1 do
+      self.lock:acquire()
+    end
+  end)
+  if st then
+    interrupted(timeout, message)
+  end
+  return st == nil
+end
+
+---Parks until predicate() is true, which is asked with the lock held.
+---@param predicate fun(): any
+---@param timeout? number
+---@return any what predicate returned last
+function Condition:wait_for(predicate, timeout)
+  check.callable(predicate, 1, "wait_for")
+  local seconds = check.timeout(timeout, 2, "wait_for")
+  local deadline = seconds and core.now() + seconds
+  local result = predicate()
+  while not result do
+    local left = deadline and deadline - core.now()
+    if left and left <= 0 then
+      break
+    end
+    self:wait(left)
+    result = predicate()
+  end
+  return result
+end
+
+---Wakes n of those who wait, in order.
+---@param n? integer default 1
+function Condition:notify(n)
+  if not self.lock:locked() then
+    error("notify: the Condition's lock is not held", 2)
+  end
+  for _ = 1, n or 1 do
+    if not wake(self.waiters) then
+      return
+    end
+  end
+end
+
+---Wakes all who wait.
+function Condition:notify_all()
+  self:notify(math.huge)
+end
+
+---@param lock? glua.Semaphore|glua.RLock default a new RLock
+---@return glua.Condition
+function M.Condition(lock)
+  return setmetatable({lock = lock or M.RLock(), waiters = core.waitlist("Condition.wait")},
+    condition_meta)
+end
+
+-- Barrier
+
+---@class glua.Barrier
+local Barrier = {}
+local barrier_meta = {__name = "Barrier", __index = Barrier}
+
+function barrier_meta:__tostring()
+  return ("<Barrier %d of %d%s>"):format(self.count, self.parties,
+    self.broken and ", broken" or "")
+end
+
+---Parks until `parties` greenlets are here. One that gives up breaks the barrier: the
+---others get nil, "broken".
+---@param timeout? number|glua.Timeout
+---@return integer? # order of arrival, 1 .. parties; nil, "timeout"; nil, "broken"
+---@return string?
+function Barrier:wait(timeout)
+  local seconds = check.timeout(timeout, 1, "wait")
+  if self.broken then
+    return nil, "broken"
+  end
+  self.count = self.count + 1
+  local index = self.count
+  if index == self.parties then
+    self.count = 0
+    wake_all(self.waiters)
+    return index
+  end
+  local st, message = park(self.waiters, seconds)
+  if st == nil then
+    if message == "broken" then
+      return nil, "broken"
+    end
+    return index
+  end
+  self:abort()
+  if st then
+    interrupted(timeout, message)
+  end
+  return nil, "timeout"
+end
+
+---Breaks it: everyone who waits or comes gets nil, "broken", until reset.
+function Barrier:abort()
+  self.broken = true
+  self.count = 0
+  while wake(self.waiters, "broken") do end
+end
+
+---Makes it new; who waits gets nil, "broken".
+function Barrier:reset()
+  self:abort()
+  self.broken = false
+end
+
+---A point where n greenlets wait for each other, again and again.
+---@param n integer
+---@return glua.Barrier
+function M.Barrier(n)
+  check.count(n, 1, "Barrier")
+  return setmetatable({
+    parties = n, count = 0, broken = false, waiters = core.waitlist("Barrier.wait"),
+  }, barrier_meta)
+end
+
+return M

@@ -76,8 +76,45 @@ $(BUILD)/modules_table.c: runtime/embed.lua $(MODULES)
 
 -include $(wildcard $(BUILD)/*.d)
 
+run:
+	@bin/setup
+	@$(MAKE) --no-print-directory all
+	@bin/gluarun examples/fetch.lua
+
+# Leak reports stay off under the address sanitizer: a program that ends by os.exit leaves
+# its Lua state, and LuaJIT's allocator is not the sanitizer's anyway. make test-valgrind
+# looks for leaks.
+TEST_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+
+test:
+	@bin/setup --test
+	@$(MAKE) --no-print-directory $(GLUARUN)
+	@$(TEST_ENV) $(GLUARUN) spec/run.lua $(SPECS)
+
+test-gc:
+	@bin/setup --test
+	@$(MAKE) --no-print-directory $(GLUARUN)
+	@GLUA_GC=stress SPEC_LIMIT=120 $(GLUARUN) spec/run.lua $(SPECS)
+
+check:
+	@bin/setup --test
+	$(E) "  LUACHECK"
+	$(Q)luacheck --quiet lua spec examples runtime/embed.lua
+	$(E) "  CPPCHECK"
+	$(Q)cppcheck --quiet --error-exitcode=1 --std=c99 --inline-suppr \
+	    --enable=warning,portability,performance --suppress=missingInclude \
+	    --library=posix runtime
+	$(E) "  WARNINGS"
+	$(Q)$(MAKE) --no-print-directory BUILD=build/check GLUARUN=build/check/gluarun WERROR=-Werror \
+	    build/check/gluarun >/dev/null
+
+install: all
+	install -D -m 755 bin/gluarun $(DESTDIR)$(PREFIX)/bin/gluarun
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/gluarun/LICENSE
+	install -m 644 README.md CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/gluarun/
+
 clean:
 	$(E) "  CLEAN"
 	$(Q)rm -rf build bin/gluarun
 
-.PHONY: all clean FORCE
+.PHONY: all run test test-gc check bench install clean FORCE

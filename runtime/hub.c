@@ -140,6 +140,10 @@ static void wake_list(struct hub *h, struct waitlist *list) {
 /* Nothing happens any more by itself. Those who waited for that go on. Else main, if
  * not even a signal can wake it, is told. Returns whether somebody is ready now. */
 static bool nothing_left(struct hub *h) {
+    if (!list_is_empty(&h->idle.head)) {
+        wake_list(h, &h->idle);
+        return true;
+    }
     if (!list_is_empty(&h->drained.head)) {
         wake_list(h, &h->drained);
         return true;

@@ -136,9 +136,12 @@ static bool push_object(lua_State *L, const struct greenlet *g) {
 
 static void push_line(struct hub *h, lua_State *L, struct greenlet *g) {
     if (g->box) {
+        uint8_t state = g->state; /* main runs while it makes its LoopExit */
+        g->state = GREENLET_PARKED;
         box_push(h, L, g);
         box_describe(L, -1);
         lua_remove(L, -2);
+        g->state = state;
     } else {
         char where[LUA_IDSIZE + 16];
         bool known = report_where(g, where, sizeof(where));

@@ -32,10 +32,11 @@ static void check_callable(lua_State *L, int index) {
                   lua_pushfstring(L, "function expected, got %s", luaL_typename(L, index)));
 }
 
-/* Pushes the name of a source that stays, and returns it. */
-static const char *keep_source(struct hub *h, lua_State *L, const char *name) {
+/* Keeps the name of a source, and returns it. Chunks that were loaded from strings share
+ * one name, for there may be any number of them. */
+static const char *keep_source(struct hub *h, lua_State *L, const lua_Debug *ar) {
     hub_push_anchor(h, L, ANCHOR_TEXTS);
-    lua_pushstring(L, name);
+    lua_pushstring(L, *ar->source == '@' || *ar->source == '=' ? ar->short_src : "[string]");
     const char *kept = lua_tostring(L, -1);
     lua_pushboolean(L, 1);
     lua_rawset(L, -3);
@@ -58,12 +59,13 @@ static void note_place(struct hub *h, lua_State *L, struct box *b) {
         if (ar.currentline < 0 || report_is_own(&ar)) {
             lua_pop(L, 1);
             if (!report_user_frame(L, &ar)) return;
-            b->source = keep_source(h, L, ar.short_src);
+            b->source = keep_source(h, L, &ar);
             b->line = ar.currentline;
             return;
         }
+        const char *kept = keep_source(h, L, &ar); /* may run a finalizer, that spawns */
         last = lua_topointer(L, -1);
-        source = keep_source(h, L, ar.short_src);
+        source = kept;
         lua_xmove(L, h->anchors, 1);
         lua_replace(h->anchors, ANCHOR_CALLER);
     }

@@ -30,31 +30,30 @@ static int signal_number(const char *name) {
     return -1;
 }
 
-/* fire(watch): spawns watch's function. Protected, on the hub's state. */
+/* fire(watch): spawns its function. Protected, on the hub's state. */
 static int l_fire(lua_State *L) {
     struct signal_watch *w = lua_touserdata(L, 1);
-    lua_getfenv(L, 1);
-    lua_getfield(L, 2, "n");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->ref);
+    lua_getfenv(L, -1);
+    int call = lua_gettop(L);
+    lua_getfield(L, call, "n");
     int n = (int)lua_tointeger(L, -1);
-    lua_pop(L, 1);
     luaL_checkstack(L, n + 2, "too many arguments");
-    lua_rawgeti(L, 2, 1);
+    lua_rawgeti(L, call, 1);
     lua_pushfstring(L, "SIG%s", sigabbrev_np(w->watcher.signum));
     for (int i = 2; i <= n; i++)
-        lua_rawgeti(L, 2, i);
+        lua_rawgeti(L, call, i);
     greenlet_start(hub_self, greenlet_new(hub_self, L, n));
     return 0;
 }
 
 static void signal_cb(struct ev_loop *loop, struct ev_signal *watcher, int revents) {
-    struct signal_watch *w = (struct signal_watch *)watcher;
     lua_State *L = hub_self->L;
     UNUSED(loop), UNUSED(revents);
-    lua_pushcfunction(L, l_fire);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, w->ref);
-    if (lua_pcall(L, 1, 0, 0) == 0) return;
+    if (lua_cpcall(L, l_fire, watcher) == 0) return;
+    const char *message = lua_tostring(L, -1);
     fprintf(stderr, "gluarun: signal %s: %s\n", sigabbrev_np(watcher->signum),
-            lua_tostring(L, -1));
+            message ? message : "error");
     lua_pop(L, 1);
 }
 
@@ -85,7 +84,10 @@ static int l_core_unsignal(lua_State *L) {
     luaL_unref(L, LUA_REGISTRYINDEX, w->ref);
     w->ref = LUA_NOREF;
     hub_self->refs--;
-    if (w->watcher.signum == SIGINT) hub_watch_sigint(hub_self);
+    struct sigaction now;
+    sigaction(SIGINT, NULL, &now);
+    bool was_last = w->watcher.signum == SIGINT && now.sa_handler == SIG_DFL;
+    if (was_last) hub_watch_sigint(hub_self);
     return 0;
 }
 

@@ -4,7 +4,7 @@
  * only its id tells which greenlet it is. A struct keeps its coroutine when its greenlet
  * has returned cleanly: the next one starts on it with lua_resume, as if it were new. */
 
-#include <errno.h>
+#include <assert.h>
 #include <math.h>
 #include <poll.h>
 #include <time.h>
@@ -122,17 +122,18 @@ static void set_argument(struct hub *h, lua_State *L, struct greenlet *g) {
 
 /* Up to one argument waits for the first run in the anchors, and the greenlet takes its
  * coroutine only then: so a thousand short ones that were spawned together run on one
- * coroutine. With more arguments it takes it now. */
-static void set_call(struct hub *h, lua_State *L, struct greenlet *g, int nargs) {
-    g->nvalues = (uint8_t)nargs;
+ * coroutine. With more arguments it takes it now. False: there are too many. */
+static bool set_call(struct hub *h, lua_State *L, struct greenlet *g, int nargs) {
     if (nargs > 1) {
         if (!g->L) take_coroutine(h, g);
-        if (nargs > LUA_MINSTACK / 2) luaL_checkstack(g->L, nargs + 1, "too many arguments");
+        if (nargs > LUA_MINSTACK / 2 && !lua_checkstack(g->L, nargs + 1)) return false;
         lua_xmove(L, g->L, nargs + 1);
     } else {
         if (nargs == 1) set_argument(h, L, g);
         hub_anchor(h, L, g, ANCHORED_FUNCTION);
     }
+    g->nvalues = (uint8_t)nargs;
+    return true;
 }
 
 /* Takes back what set_call did, except for the coroutine. */
@@ -146,34 +147,38 @@ static void forget_call(struct hub *h, struct greenlet *g) {
     set_argument(h, h->anchors, g);
 }
 
-struct greenlet *greenlet_new(struct hub *h, lua_State *L, int nargs) {
-    if (h->free_count == 0) add_slab(h);
-    struct greenlet *g = h->free[h->free_count - 1];
-    set_call(h, L, g, nargs); /* may raise: nothing is taken yet */
-    h->free_count--;
-    g->id = ++h->last_id;
-    g->state = GREENLET_NEW;
-    g->interrupted = g->exposed = g->has_run = g->abandoned = false;
-    g->shield = 0;
-    g->box = NULL;
-    h->live++;
-    return g;
-}
-
-void greenlet_call_instead(struct hub *h, lua_State *L, struct greenlet *g, int nargs) {
-    forget_call(h, g);
-    if (g->L && nargs <= 1) luaL_error(L, "call_instead: two arguments at least");
-    set_call(h, L, g, nargs);
-    timer_stop(&h->timers, &g->timer);
-    if (g->state == GREENLET_NEW) hub_make_ready(h, g);
-}
-
 static void release(struct hub *h, struct greenlet *g, bool clean) {
     g->state = GREENLET_DEAD;
     h->live--;
     if (g == h->main) return; /* the hub goes on asking for its state */
     if (g->L) drop_coroutine(h, g, clean);
     h->free[h->free_count++] = g;
+}
+
+/* The struct leaves the free list first of all: set_call may allocate, and a finalizer that
+ * the collector runs then may spawn too. */
+struct greenlet *greenlet_new(struct hub *h, lua_State *L, int nargs) {
+    if (h->free_count == 0) add_slab(h);
+    struct greenlet *g = h->free[--h->free_count];
+    g->id = ++h->last_id;
+    g->state = GREENLET_NEW;
+    g->interrupted = g->exposed = g->has_run = g->abandoned = false;
+    g->shield = 0;
+    g->box = NULL;
+    h->live++;
+    if (!set_call(h, L, g, nargs)) {
+        release(h, g, true);
+        luaL_error(L, "too many arguments for a greenlet: %d", nargs);
+    }
+    return g;
+}
+
+void greenlet_call_instead(struct hub *h, lua_State *L, struct greenlet *g, int nargs) {
+    forget_call(h, g);
+    assert(nargs > 1); /* fewer would not go to the coroutine that it may have */
+    set_call(h, L, g, nargs);
+    timer_stop(&h->timers, &g->timer);
+    if (g->state == GREENLET_NEW) hub_make_ready(h, g);
 }
 
 /* Hands over what is told of the end, and lets go of the Greenlet object. */

@@ -208,6 +208,9 @@ void hub_watch_sigint(struct hub *h) {
     sigaction(SIGINT, &act, NULL);
 }
 
+/* SIGPIPE is caught and not ignored: what the script executes has its ordinary effect then. */
+static void on_sigpipe(int sig) { UNUSED(sig); }
+
 /* SIGINT stays ignored where the parent had it ignored (nohup, a shell's background). */
 static void init_signals(struct hub *h) {
     ev_async_init(&h->sigint, sigint_cb);
@@ -217,7 +220,8 @@ static void init_signals(struct hub *h) {
     struct sigaction old;
     sigaction(SIGINT, NULL, &old);
     if (old.sa_handler != SIG_IGN) hub_watch_sigint(h);
-    signal(SIGPIPE, SIG_IGN);
+    struct sigaction nothing = {.sa_handler = on_sigpipe, .sa_flags = SA_RESTART};
+    sigaction(SIGPIPE, &nothing, NULL);
 }
 
 /* ---- life ---- */

@@ -34,59 +34,59 @@ local function quicksort(t, less)
   while true do
     -- The ends and the middle, in order; the middle is the pivot.
     if lo < hi then
-      local first, last = rawget(t, lo), rawget(t, hi)
+      local first, last = t[lo], t[hi]
       if less(last, first) then
-        rawset(t, lo, last)
-        rawset(t, hi, first)
+        t[lo] = last
+        t[hi] = first
       end
     end
     local mid = floor((lo + hi) / 2)
     if hi - lo > 1 then
-      local pivot, first = rawget(t, mid), rawget(t, lo)
+      local pivot, first = t[mid], t[lo]
       if less(pivot, first) then
-        rawset(t, mid, first)
-        rawset(t, lo, pivot)
+        t[mid] = first
+        t[lo] = pivot
       else
-        local last = rawget(t, hi)
+        local last = t[hi]
         if less(last, pivot) then
-          rawset(t, mid, last)
-          rawset(t, hi, pivot)
+          t[mid] = last
+          t[hi] = pivot
         end
       end
     end
     if hi - lo > 2 then
       -- The pivot hides next to the end while the others go to its sides.
-      local pivot = rawget(t, mid)
-      rawset(t, mid, rawget(t, hi - 1))
-      rawset(t, hi - 1, pivot)
+      local pivot = t[mid]
+      t[mid] = t[hi - 1]
+      t[hi - 1] = pivot
       local i, j = lo, hi - 1
       while true do
         i = i + 1
-        local right = rawget(t, i)
+        local right = t[i]
         while less(right, pivot) do
           if i >= hi then
             error("invalid order function for sorting", 2)
           end
           i = i + 1
-          right = rawget(t, i)
+          right = t[i]
         end
         j = j - 1
-        local left = rawget(t, j)
+        local left = t[j]
         while less(pivot, left) do
           if j <= lo then
             error("invalid order function for sorting", 2)
           end
           j = j - 1
-          left = rawget(t, j)
+          left = t[j]
         end
         if j < i then
           break
         end
-        rawset(t, i, left)
-        rawset(t, j, right)
+        t[i] = left
+        t[j] = right
       end
-      rawset(t, hi - 1, rawget(t, i))
-      rawset(t, i, pivot)
+      t[hi - 1] = t[i]
+      t[i] = pivot
       stack = stack or {}
       if i - lo < hi - i then
         stack[top + 1], stack[top + 2] = i + 1, hi
@@ -124,7 +124,7 @@ function table.sort(...)
     if type(less) == "function" then
       return quicksort(t, less)
     elseif less == nil then
-      local kind = type(rawget(t, 1))
+      local kind = type(t[1])
       if kind == "table" or kind == "userdata" then
         return quicksort(t, is_less)
       end

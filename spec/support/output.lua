@@ -1,7 +1,7 @@
 -- output.lua: what a run of the specs prints: a line for each file, failures in full, and
 -- at the end "N passed, N failed[, N skipped]".
 
-return function(options)
+return function()
   local busted = require "busted"
   local handler = require "busted.outputHandlers.base"()
   local passed, failed, skipped = 0, 0, 0

@@ -108,10 +108,27 @@ check:
 	$(Q)$(MAKE) --no-print-directory BUILD=build/check GLUARUN=build/check/gluarun WERROR=-Werror \
 	    build/check/gluarun >/dev/null
 
+# The programs in C that spec/bench compares with; they have libev as gluarun has it.
+BENCH_PROGRAMS = $(patsubst spec/bench/%.c,build/bench/%,$(wildcard spec/bench/*.c))
+
+bench:
+	@bin/setup
+	@$(MAKE) --no-print-directory all $(BENCH_PROGRAMS)
+	@bin/gluarun spec/bench/run.lua $(ONLY)
+
+build/bench/%: spec/bench/%.c spec/bench/bench.h
+	$(E) "  CC    $<"
+	@mkdir -p build/bench
+	$(Q)$(CC) -std=gnu99 $(WARNINGS) -O2 -o $@ $< $(LIBRARIES) -lm -ldl
+
+# As in the source tree, so that the links between them lead somewhere.
+install: DOC = $(DESTDIR)$(PREFIX)/share/doc/gluarun
 install: all
 	install -D -m 755 bin/gluarun $(DESTDIR)$(PREFIX)/bin/gluarun
-	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/gluarun/LICENSE
-	install -m 644 README.md CHANGELOG.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/gluarun/
+	install -d $(DOC)/docs $(DOC)/examples
+	install -m 644 LICENSE README.md CHANGELOG.md $(DOC)
+	install -m 644 docs/*.md $(DOC)/docs
+	install -m 644 examples/*.lua $(DOC)/examples
 
 clean:
 	$(E) "  CLEAN"

@@ -24,7 +24,7 @@ log("main has set nothing")
 
 -- tree_locals is shared by a greenlet and everything that it spawns, directly or not.
 local function leaf()
-  print("user of the leaf:", glua.getcurrent().tree_locals.user)
+  print("the leaf's user is " .. glua.getcurrent().tree_locals.user)
 end
 
 local function root(user)

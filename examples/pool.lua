@@ -10,7 +10,7 @@ local running, most = 0, 0
 local function square(n)
   running = running + 1
   most = math.max(most, running)
-  glua.sleep(0.01 * (10 - n)) -- the later ones are quicker
+  glua.sleep(0.02 * (10 - n)) -- the later ones are quicker
   running = running - 1
   return n * n
 end
@@ -19,15 +19,15 @@ local numbers = {1, 2, 3, 4, 5, 6, 7, 8, 9}
 local pool = Pool(3)
 
 -- map waits for all of them and has the results in the order of the numbers.
-print("map:", table.concat(pool:map(square, numbers), " "))
-print("running at a time:", most)
+print("map: " .. table.concat(pool:map(square, numbers), " "))
+print("running at a time: " .. most)
 
 -- imap_unordered gives each result as soon as there is one.
 local order = {}
 for n in Pool(9):imap_unordered(square, numbers) do
   order[#order + 1] = n
 end
-print("done in this order:", table.concat(order, " "))
+print("done in this order: " .. table.concat(order, " "))
 
 -- spawn parks while the pool is full.
 for n = 1, 4 do
@@ -35,4 +35,4 @@ for n = 1, 4 do
   print(("spawned %d, free places: %d"):format(n, pool:free_count()))
 end
 pool:join()
-print("joined, free places:", pool:free_count())
+print("joined, free places: " .. pool:free_count())

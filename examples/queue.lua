@@ -2,9 +2,8 @@
 --
 --     gluarun examples/queue.lua
 --
--- Whoever has waited longest in get is served first, so the workers get their tasks in
--- turn. The boss closes the queue when there are no more; what is in it is still handed
--- out, then each worker's loop ends.
+-- The workers take turns, for each gives way after each task. The boss closes the queue
+-- behind the last task: what is in it is still handed out, then each worker's loop ends.
 
 local glua = require "glua"
 local queue = require "glua.queue"

@@ -23,8 +23,8 @@ end
 
 print("all goes well")
 glua.scope(function(s)
-  s:spawn(work, "one", 0.02)
-  s:spawn(work, "two", 0.01)
+  s:spawn(work, "one", 0.04)
+  s:spawn(work, "two", 0.02)
 end)
 print("both have ended\n")
 
@@ -35,8 +35,8 @@ print("the scope:", pcall(glua.scope, function(s)
 end))
 print()
 
-print("no more than 20 milliseconds")
+print("no more than 50 milliseconds")
 print("the scope:", pcall(glua.scope, function(s)
   s:spawn(work, "one", 10)
   s:spawn(work, "two", 0.01)
-end, {timeout = 0.02}))
+end, {timeout = 0.05}))

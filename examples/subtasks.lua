@@ -8,9 +8,9 @@
 local glua = require "glua"
 
 local PRICES = {
-  {shop = "north", seconds = 0.03, price = 12},
-  {shop = "south", seconds = 0.01, price = 15},
-  {shop = "west", seconds = 0.02},
+  {shop = "north", seconds = 0.06, price = 12},
+  {shop = "south", seconds = 0.02, price = 15},
+  {shop = "west", seconds = 0.04},
 }
 
 local function ask(shop)
@@ -37,4 +37,4 @@ local function cheapest()
   return best
 end
 
-print("the best price:", glua.spawn(cheapest):get())
+print("the best price: " .. glua.spawn(cheapest):get())

@@ -8,7 +8,7 @@
 
 local glua = require "glua"
 
-local WAITS = {0.05, 0.02, 0.04, 0.01, 0.06, 0.03}
+local WAITS = {0.10, 0.04, 0.08, 0.02, 0.12, 0.06}
 
 local function task(n)
   glua.sleep(WAITS[n])
@@ -31,10 +31,10 @@ end
 
 local function measure(title, fn)
   local start = glua.now()
-  io.write(title, ", done:")
+  io.write(title)
   fn()
-  io.write((" in %.2f s\n"):format(glua.now() - start))
+  io.write(("   %.2f s\n"):format(glua.now() - start))
 end
 
-measure("one after the other", one_after_the_other)
-measure("all at once        ", all_at_once)
+measure("one after the other:", one_after_the_other)
+measure("all at once:        ", all_at_once)

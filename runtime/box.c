@@ -98,13 +98,12 @@ void box_push(struct hub *h, lua_State *L, struct greenlet *g) {
 /* Moves everything on the ended coroutine's stack into the environment table on top of L. */
 static void keep_results(lua_State *L, lua_State *co) {
     int n = lua_gettop(co);
-    luaL_checkstack(L, n, "too many results");
     lua_pushinteger(L, n);
     lua_setfield(L, -2, "n");
-    int env = lua_gettop(L);
-    lua_xmove(co, L, n);
-    for (int i = n; i > 0; i--)
-        lua_rawseti(L, env, i);
+    for (int i = n; i > 0; i--) {
+        lua_xmove(co, L, 1);
+        lua_rawseti(L, -2, i);
+    }
 }
 
 /* Replaces the error on top of L by GreenletExit? Returns whether it is that. */
@@ -191,6 +190,7 @@ int box_settle(lua_State *L) {
     else
         lua_pushnil(L);
     if (!b || b->end == BOX_RAISED) {
+        lua_pushvalue(g->L, -1); /* the error stays there, in case of a second call */
         lua_xmove(g->L, L, 1);
         if (!is_exit(h, L))
             settle_failure(h, L, g, b);
@@ -205,6 +205,11 @@ int box_settle(lua_State *L) {
     return 0;
 }
 
+static void wake_joiners(struct hub *h, struct box *b) {
+    while (!list_is_empty(&b->joiners))
+        greenlet_wake(h, ((struct waiter *)b->joiners.next)->g, WAKE_DONE);
+}
+
 void box_end(struct hub *h, struct greenlet *g, enum box_end how) {
     struct box *b = g->box;
     bool plain = how != BOX_RAISED && (!g->L || lua_gettop(g->L) == 0) && !b->linked;
@@ -213,19 +218,17 @@ void box_end(struct hub *h, struct greenlet *g, enum box_end how) {
         b->end = (uint8_t)how;
         b->order = ++h->last_end;
     }
-    if (!plain) {
-        hub_push_anchor(h, h->L, ANCHOR_END);
-        lua_pushlightuserdata(h->L, g);
-        if (lua_pcall(h->L, 1, 0, 0) != 0) {
-            const char *msg = lua_tostring(h->L, -1);
-            fprintf(stderr, "gluarun: at the end of greenlet %llu: %s\n",
-                    (unsigned long long)g->id, msg ? msg : "error");
-            lua_pop(h->L, 1);
-        }
-    }
-    if (!b) return;
-    while (!list_is_empty(&b->joiners))
-        greenlet_wake(h, ((struct waiter *)b->joiners.next)->g, WAKE_DONE);
+    if (!plain) hub_call(h, ANCHOR_END, g);
+    if (b) wake_joiners(h, b);
+}
+
+void box_discard(struct hub *h, lua_State *L, int index) {
+    struct box *b = lua_touserdata(L, index);
+    b->end = BOX_KILLED;
+    b->order = ++h->last_end;
+    lua_pushvalue(L, index);
+    if (!b->linked || !spawn_hook(h, L, "notify", 1)) lua_pop(L, 1);
+    wake_joiners(h, b);
 }
 
 /* ---- how it shows itself ---- */

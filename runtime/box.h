@@ -74,6 +74,9 @@ void box_describe(lua_State *L, int index);
  * has its links called and, unless somebody awaits it, a failure reported. */
 void box_end(struct hub *h, struct greenlet *g, enum box_end how);
 
+/* Ends the object at `index`, which was not started, as killed. */
+void box_discard(struct hub *h, lua_State *L, int index);
+
 /* C function for ANCHOR_END. */
 int box_settle(lua_State *L);
 

@@ -22,14 +22,14 @@ double core_seconds(lua_State *L, int index) {
 
 /* ---- spawn ---- */
 
-static void check_callable(lua_State *L, int index) {
+static void check_callable(lua_State *L, int index, const char *name) {
     if (lua_isfunction(L, index)) return;
     if (luaL_getmetafield(L, index, "__call")) {
         lua_pop(L, 1);
         return;
     }
-    luaL_argerror(L, index,
-                  lua_pushfstring(L, "function expected, got %s", luaL_typename(L, index)));
+    const char *got = luaL_typename(L, index);
+    report_bad_argument(L, index, name, lua_pushfstring(L, "function expected, got %s", got));
 }
 
 /* Keeps the name of a source, and returns it. Chunks that were loaded from strings share
@@ -76,7 +76,7 @@ static void note_place(struct hub *h, lua_State *L, struct box *b) {
 /* spawn(fn, ...) -> Greenlet. Upvalue 1: the metatable. */
 static int l_core_spawn(lua_State *L) {
     struct hub *h = hub_self;
-    check_callable(L, 1);
+    check_callable(L, 1, "spawn");
     struct box *b = box_new(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     struct greenlet *g = greenlet_new(h, L, lua_gettop(L) - 2);
@@ -89,7 +89,7 @@ static int l_core_spawn(lua_State *L) {
 /* spawn_raw(fn, ...) -> handle, a number */
 static int l_core_spawn_raw(lua_State *L) {
     struct hub *h = hub_self;
-    check_callable(L, 1);
+    check_callable(L, 1, "spawn_raw");
     struct greenlet *g = greenlet_new(h, L, lua_gettop(L) - 1);
     greenlet_start(h, g);
     lua_pushnumber(L, greenlet_handle(g));
@@ -107,7 +107,7 @@ static int l_core_new(lua_State *L) {
 static int l_core_start(lua_State *L) {
     struct hub *h = hub_self;
     double seconds = core_seconds(L, 2);
-    check_callable(L, 3);
+    check_callable(L, 3, "start");
     struct greenlet *g = greenlet_new(h, L, lua_gettop(L) - 3);
     box_bind(h, L, 1, g);
     if (seconds < 0)
@@ -135,20 +135,20 @@ static int l_core_is_greenlet(lua_State *L) {
 
 /* is_main(greenlet) -> boolean */
 static int l_core_is_main(lua_State *L) {
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     lua_pushboolean(L, b->g && b->g == hub_self->main);
     return 1;
 }
 
 /* env(greenlet) -> its environment table */
 static int l_core_env(lua_State *L) {
-    box_push_env(L, 1, lua_touserdata(L, 1));
+    box_push_env(L, 1, box_check(L, 1));
     return 1;
 }
 
 /* peek_env(greenlet) -> its environment table, or nil if it has none */
 static int l_core_peek_env(lua_State *L) {
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     if (!b->has_env) return 0;
     lua_getfenv(L, 1);
     return 1;
@@ -165,7 +165,7 @@ static int l_core_state(lua_State *L) {
 
 /* facts(greenlet) -> id, order of completion, "script.lua:12" or nil, root id */
 static int l_core_facts(lua_State *L) {
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     lua_pushnumber(L, (double)b->id);
     lua_pushnumber(L, (double)b->order);
     if (b->source)
@@ -179,7 +179,7 @@ static int l_core_facts(lua_State *L) {
 /* parent(greenlet) -> Greenlet or nil, if it has ended */
 static int l_core_parent(lua_State *L) {
     struct hub *h = hub_self;
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     struct greenlet *g = b->parent ? greenlet_find(h, b->parent_handle) : NULL;
     if (!g || g->id != b->parent) return 0;
     box_push(h, L, g);
@@ -203,13 +203,13 @@ static int l_core_find(lua_State *L) {
 
 /* set_linked(greenlet): it has links to be called at its end */
 static int l_core_set_linked(lua_State *L) {
-    ((struct box *)lua_touserdata(L, 1))->linked = true;
+    box_check(L, 1)->linked = true;
     return 0;
 }
 
 /* await(greenlet, delta): so many more wait for its result */
 static int l_core_await(lua_State *L) {
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     b->awaited += (unsigned)lua_tointeger(L, 2);
     return 0;
 }
@@ -217,7 +217,7 @@ static int l_core_await(lua_State *L) {
 /* plant_tree(greenlet, table): the table is tree_locals of it and all its living kin */
 static int l_core_plant_tree(lua_State *L) {
     struct hub *h = hub_self;
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     lua_settop(L, 2);
     b->has_tree = true;
     for (unsigned i = 0; i < h->slot_count; i++) {
@@ -235,10 +235,11 @@ static int l_core_plant_tree(lua_State *L) {
 
 /* ---- interrupts ---- */
 
-/* interrupt(greenlet): it raises at its next park, or now if it is parked */
+/* interrupt(greenlet [, shield]): it raises at its next park, or now if it is parked; does
+ * nothing while it is shielded deeper */
 static int l_core_interrupt(lua_State *L) {
-    struct box *b = lua_touserdata(L, 1);
-    if (b->g) greenlet_interrupt(hub_self, b->g);
+    struct box *b = box_check(L, 1);
+    if (b->g) greenlet_interrupt(hub_self, b->g, (unsigned)lua_tointeger(L, 2));
     return 0;
 }
 
@@ -259,12 +260,12 @@ static int l_core_shield(lua_State *L) {
 
 /* discard(greenlet) -> whether it was alive, had never run, and is now ended */
 static int l_core_discard(lua_State *L) {
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     if (b->end != BOX_ALIVE || (b->g && b->g->has_run)) return 0;
     if (b->g)
         greenlet_discard(hub_self, b->g);
     else
-        b->end = BOX_KILLED;
+        box_discard(hub_self, L, 1);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -272,7 +273,7 @@ static int l_core_discard(lua_State *L) {
 /* call_instead(greenlet, fn, ...) -> whether it has never run: then it will soon call that in
  * place of its own function */
 static int l_core_call_instead(lua_State *L) {
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     if (!b->g || b->g->has_run) return 0;
     greenlet_call_instead(hub_self, L, b->g, lua_gettop(L) - 2);
     lua_pushboolean(L, 1);
@@ -282,18 +283,24 @@ static int l_core_call_instead(lua_State *L) {
 /* abandon(): ends the running greenlet here, without unwinding it */
 static int l_core_abandon(lua_State *L) {
     struct greenlet *g = hub_self->current;
-    if (!lua_isyieldable(L)) return 0;
+    if (!greenlet_can_yield(hub_self, L)) return 0;
     g->abandoned = true;
     if (L == g->L) return lua_yield(L, 0);
     greenlet_push_sentinel(L);
     return lua_yield(L, 1);
 }
 
+/* Whether main is to raise "interrupted" now. A shield holds it back, but not LoopExit:
+ * what would wait for ever under a shield never comes out of it. */
+static bool has_interruption(const struct hub *h) {
+    return h->was_interrupted && h->main->shield == 0;
+}
+
 /* take_event() -> "LoopExit", "interrupted" or nil: what the hub wants to raise in main */
 static int l_core_take_event(lua_State *L) {
     struct hub *h = hub_self;
     if (h->current != h->main) return 0;
-    if (h->was_interrupted) {
+    if (has_interruption(h)) {
         h->was_interrupted = false;
         lua_pushliteral(L, "interrupted");
         return 1;
@@ -307,7 +314,7 @@ static int l_core_take_event(lua_State *L) {
 /* has_event() -> whether take_event will have one for the running greenlet */
 static int l_core_has_event(lua_State *L) {
     struct hub *h = hub_self;
-    lua_pushboolean(L, h->current == h->main && (h->was_interrupted || h->loop_exit));
+    lua_pushboolean(L, h->current == h->main && (has_interruption(h) || h->loop_exit));
     return 1;
 }
 
@@ -429,6 +436,7 @@ void core_open(struct hub *h, lua_State *L) {
     lua_setfield(L, -2, "version");
     core_add_wait(L);
     core_add_coroutine(L);
+    core_add_hook(L);
     core_add_signal(L);
     core_add_socket(L);
 }

@@ -18,6 +18,7 @@ double core_seconds(lua_State *L, int index);
 
 /* Adds the functions of one part to the core table on top of the stack. */
 void core_add_coroutine(lua_State *L);
+void core_add_hook(lua_State *L);
 void core_add_signal(lua_State *L);
 void core_add_socket(lua_State *L);
 void core_add_wait(lua_State *L);

@@ -14,9 +14,10 @@
 static int l_core_pass_on(lua_State *L) {
     struct hub *h = hub_self;
     struct greenlet *g = h->current;
-    if (!lua_isyieldable(L)) {
+    if (!greenlet_can_yield(h, L)) {
         if (g->state == GREENLET_PARKED) return greenlet_park_blocking(h, L);
-        hub_take_back_ready(h, g);
+        if (g->state == GREENLET_READY) hub_take_back_ready(h, g);
+        g->abandoned = false;
         return 0;
     }
     if (L == g->L) return lua_yield(L, 0);
@@ -24,23 +25,23 @@ static int l_core_pass_on(lua_State *L) {
     return lua_yield(L, 1);
 }
 
-/* yield(...): coroutine.yield, refused where there is no coroutine of the script's own */
-static int l_core_yield(lua_State *L) {
+/* is_greenlet_itself() -> whether this is no coroutine of the script's own */
+static int l_core_is_greenlet_itself(lua_State *L) {
     struct greenlet *g = hub_self->current;
-    if (g && L == g->L)
-        return luaL_error(L, "attempt to yield from outside a coroutine "
-                             "(a greenlet lets others run with glua.sleep(0))");
-    return lua_yield(L, lua_gettop(L));
+    lua_pushboolean(L, g && L == g->L);
+    return 1;
 }
 
-/* running() -> coroutine.running: nil in the main greenlet, as in a main chunk */
+/* running() -> coroutine.running: nil in the main greenlet, as in a main chunk; and whether
+ * it is the greenlet itself */
 static int l_core_running(lua_State *L) {
     struct hub *h = hub_self;
     struct greenlet *g = h->current;
     if (!g || L == h->main->L) return 0;
     if (L == g->L) g->exposed = true;
     lua_pushthread(L);
-    return 1;
+    lua_pushboolean(L, L == g->L);
+    return 2;
 }
 
 /* isyieldable() -> whether coroutine.yield would work */
@@ -51,10 +52,10 @@ static int l_core_isyieldable(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
+    {"is_greenlet_itself", l_core_is_greenlet_itself},
     {"isyieldable", l_core_isyieldable},
     {"pass_on", l_core_pass_on},
     {"running", l_core_running},
-    {"yield", l_core_yield},
     {NULL, NULL},
 };
 

@@ -189,7 +189,7 @@ static int l_core_waiters(lua_State *L) {
 /* join(greenlet, seconds|nil): nothing to wait for if it is ended; new ones never end */
 static int l_core_join(lua_State *L) {
     struct hub *h = hub_self;
-    struct box *b = lua_touserdata(L, 1);
+    struct box *b = box_check(L, 1);
     if (b->end != BOX_ALIVE) return 0;
     return park_on(h, L, &b->joiners, core_seconds(L, 2), "join");
 }

@@ -70,22 +70,13 @@ int greenlet_make_coroutine(lua_State *L) {
     return 0;
 }
 
-static int make_coroutine(struct hub *h, struct greenlet *g) {
-    hub_push_anchor(h, h->L, ANCHOR_MAKE);
-    lua_pushlightuserdata(h->L, g);
-    return lua_pcall(h->L, 1, 0, 0);
-}
-
-/* Gives g a coroutine, a spare one if there is any. */
-static void take_coroutine(struct hub *h, struct greenlet *g) {
-    if (h->spare_count > 0) {
-        struct spare *s = &h->spare[--h->spare_count];
-        g->L = s->L;
-        g->coroutine = s->index;
-    } else if (make_coroutine(h, g) != 0) {
-        lua_pop(h->L, 1); /* a finalizer's error, or no memory: once more tells */
-        if (make_coroutine(h, g) != 0) lua_error(h->L);
-    }
+/* Gives g a coroutine, a spare one if there is any; false when there is no memory. */
+static bool take_coroutine(struct hub *h, struct greenlet *g) {
+    if (h->spare_count == 0) return hub_call(h, ANCHOR_MAKE, g);
+    struct spare *s = &h->spare[--h->spare_count];
+    g->L = s->L;
+    g->coroutine = s->index;
+    return true;
 }
 
 /* Whether the coroutine is as a new one: nobody else holds it and it has the ordinary
@@ -125,7 +116,7 @@ static void set_argument(struct hub *h, lua_State *L, struct greenlet *g) {
  * coroutine. With more arguments it takes it now. False: there are too many. */
 static bool set_call(struct hub *h, lua_State *L, struct greenlet *g, int nargs) {
     if (nargs > 1) {
-        if (!g->L) take_coroutine(h, g);
+        if (!g->L && !take_coroutine(h, g)) return false;
         if (nargs > LUA_MINSTACK / 2 && !lua_checkstack(g->L, nargs + 1)) return false;
         lua_xmove(L, g->L, nargs + 1);
     } else {
@@ -227,7 +218,7 @@ void greenlet_start_later(struct hub *h, struct greenlet *g, double seconds) {
 /* The first run: puts function and arguments on the coroutine; returns their number. */
 static int push_call(struct hub *h, struct greenlet *g) {
     if (g->L) return lua_gettop(g->L) - 1;
-    take_coroutine(h, g);
+    if (!take_coroutine(h, g)) luaL_error(h->L, "not enough memory for a greenlet");
     hub_push_anchored(h, g->L, g, ANCHORED_FUNCTION);
     forget(h, g, ANCHORED_FUNCTION);
     if (g->nvalues == 0) return 0;
@@ -301,6 +292,10 @@ static void time_over(struct hub *h, struct timer *t) {
     greenlet_wake(h, g, WAKE_TIMEOUT);
 }
 
+bool greenlet_can_yield(const struct hub *h, lua_State *L) {
+    return h->unyieldable == 0 && lua_isyieldable(L);
+}
+
 /* Yields to the hub: at once, or from an inner coroutine through those around it. */
 static int yield(lua_State *L, struct greenlet *g) {
     if (L == g->L) return lua_yield(L, 0);
@@ -314,13 +309,13 @@ int greenlet_park(struct hub *h, lua_State *L, double seconds, const char *why) 
     g->at = L;
     g->why = why;
     if (seconds >= 0) timer_start(&h->timers, &g->timer, hub_clock(h) + seconds, time_over);
-    if (!lua_isyieldable(L)) return greenlet_park_blocking(h, L);
+    if (!greenlet_can_yield(h, L)) return greenlet_park_blocking(h, L);
     return yield(L, g);
 }
 
 int greenlet_yield(struct hub *h, lua_State *L) {
     struct greenlet *g = h->current;
-    if (!lua_isyieldable(L)) return 0;
+    if (!greenlet_can_yield(h, L)) return 0;
     g->cause = WAKE_YIELDED;
     hub_make_ready(h, g);
     return yield(L, g);
@@ -346,8 +341,8 @@ bool greenlet_wake(struct hub *h, struct greenlet *g, enum wake_cause cause) {
     return true;
 }
 
-void greenlet_interrupt(struct hub *h, struct greenlet *g) {
-    if (g->shield > 0) return;
+void greenlet_interrupt(struct hub *h, struct greenlet *g, unsigned shield) {
+    if (g->shield > shield) return;
     g->interrupted = true;
     greenlet_wake(h, g, WAKE_INTERRUPT);
 }

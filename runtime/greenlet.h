@@ -102,6 +102,10 @@ void greenlet_resume(struct hub *h, struct greenlet *g);
  * greenlet_park_blocking. */
 int greenlet_park(struct hub *h, lua_State *L, double seconds, const char *why);
 
+/* Whether a park of the running greenlet in L can yield: no C function is in between, and no
+ * hook or finalizer runs. */
+bool greenlet_can_yield(const struct hub *h, lua_State *L);
+
 /* What a park does where L cannot yield (a C function is in between): takes the
  * registration back; then a wait for time or for a descriptor blocks the program for this
  * one thing, with a warning once; any other returns (true, message). */
@@ -119,8 +123,9 @@ int greenlet_raise(lua_State *L);
  * nothing, for one that is not PARKED. */
 bool greenlet_wake(struct hub *h, struct greenlet *g, enum wake_cause cause);
 
-/* The next park of g raises; one that is PARKED is woken for it, unless it is shielded. */
-void greenlet_interrupt(struct hub *h, struct greenlet *g);
+/* The next park of g raises; one that is PARKED is woken for it. Does nothing while g is
+ * shielded deeper than `shield`, where what it shall raise comes from. */
+void greenlet_interrupt(struct hub *h, struct greenlet *g, unsigned shield);
 
 /* Has a greenlet that has never run call, soon, the function and arguments on top of L in
  * place of its own: nargs + 1 values, popped. */

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,12 +67,14 @@ struct greenlet *hub_next_ready(struct hub *h) {
     return g;
 }
 
-/* Runs ready greenlets until there are none or a poll is due. The clock is read after
- * `burst` of them, and burst follows what they cost: many short ones share a reading,
- * a few long ones have one each. */
+/* Runs ready greenlets until there are none or a poll is due. All that were ready after the
+ * last poll come first: what it found for them would be found again, as long as they have
+ * not read it, and nobody whom the next poll wakes would run before them anyway. Then the
+ * clock is read after `burst` of them, and burst follows what they cost: many short ones
+ * share a reading, a few long ones have one each. */
 static void run_ready(struct hub *h) {
     const unsigned burst_max = 64;
-    unsigned burst = burst_max, n = 0;
+    unsigned burst = h->ready_count, n = 0;
     double since = h->polled;
     struct greenlet *g;
     while ((g = hub_next_ready(h)) != NULL) {
@@ -124,11 +127,15 @@ static void set_alarm(struct hub *h, double at) {
 }
 
 /* Whether something will still make a greenlet ready: a descriptor, or a timer that is not
- * just the limit of a glua.wait(). */
+ * just the limit of a glua.wait(), its own or a Timeout's. */
 static bool is_alive(struct hub *h) {
     unsigned limits = 0;
-    for (struct link *l = h->drained.head.next; l != &h->drained.head; l = l->next)
-        limits += timer_is_started(&((struct waiter *)l)->g->timer);
+    for (struct link *l = h->drained.head.next; l != &h->drained.head; l = l->next) {
+        struct greenlet *g = ((struct waiter *)l)->g;
+        limits += timer_is_started(&g->timer);
+        for (struct alarm *a = g->alarms; a; a = a->next)
+            limits += timer_is_started(&a->timer);
+    }
     return h->io_waits > 0 || h->timers.count > limits;
 }
 
@@ -198,7 +205,7 @@ static void sigint_cb(struct ev_loop *loop, struct ev_async *w, int revents) {
     struct hub *h = w->data;
     if (h->main->state == GREENLET_DEAD) return;
     h->was_interrupted = true;
-    greenlet_interrupt(h, h->main);
+    greenlet_interrupt(h, h->main, 0);
 }
 
 void hub_watch_sigint(struct hub *h) {
@@ -229,6 +236,20 @@ static void init_signals(struct hub *h) {
 void hub_push_anchor(struct hub *h, lua_State *L, int index) {
     lua_pushvalue(h->anchors, index);
     lua_xmove(h->anchors, L, 1);
+}
+
+bool hub_call(struct hub *h, int index, struct greenlet *g) {
+    int status, tries = 100;
+    do {
+        hub_push_anchor(h, h->L, index);
+        lua_pushlightuserdata(h->L, g);
+        status = lua_pcall(h->L, 1, 0, 0);
+        if (status == 0) return true;
+        const char *message = lua_tostring(h->L, -1);
+        fprintf(stderr, "gluarun: in the hub: %s\n", message ? message : "error");
+        lua_pop(h->L, 1);
+    } while (status == LUA_ERRRUN && --tries > 0);
+    return false;
 }
 
 void hub_anchor(struct hub *h, lua_State *L, const struct greenlet *g, int which) {

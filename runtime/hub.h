@@ -75,6 +75,7 @@ struct hub {
     int *closing;            /* descriptors to be closed before the next poll */
     unsigned closing_count, closing_size;
     const void *globals;     /* of coroutines whose script did not change them */
+    unsigned unyieldable;    /* hooks and finalizers that run now: see core_hook.c */
     bool stopped;            /* hub_run returns */
 
     struct ev_async sigint;  /* SIGINT came */
@@ -136,6 +137,12 @@ bool hub_flush_closing(struct hub *h);
 
 /* SIGINT raises "interrupted" in main; a second one ends the program. */
 void hub_watch_sigint(struct hub *h);
+
+/* Calls the C function at `index` (ANCHOR_*) of the anchors with g, protected. Whatever
+ * allocates may run a script's finalizer, and LuaJIT has the finalizer's error come out
+ * there: it is printed and the function is called again, so that has to bear being called
+ * twice. Returns false when there is no memory. */
+bool hub_call(struct hub *h, int index, struct greenlet *g);
 
 /* Sets the value `which` (ANCHORED_*) of a greenlet to the one on top of L, popped. */
 void hub_anchor(struct hub *h, lua_State *L, const struct greenlet *g, int which);

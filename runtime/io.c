@@ -10,10 +10,11 @@
 
 static void ready_cb(struct ev_loop *loop, struct ev_io *w, int revents) {
     struct io *io = w->data;
-    struct greenlet *g = io->waiter[w == &io->watcher[IO_WRITE]];
+    enum io_way way = w == &io->watcher[IO_WRITE] ? IO_WRITE : IO_READ;
+    struct greenlet *g = io->waiter[way];
     UNUSED(revents); /* an error shows itself when the system call is tried again */
-    if (g)
-        greenlet_wake(hub_self, g, WAKE_DONE);
+    if (g && greenlet_wake(hub_self, g, WAKE_DONE))
+        io->holder[way] = g;
     else
         ev_io_stop(loop, w);
 }
@@ -23,11 +24,16 @@ void io_init(struct io *io, int fd) {
     ev_io_init(&io->watcher[IO_WRITE], ready_cb, fd, EV_WRITE);
     io->watcher[IO_READ].data = io->watcher[IO_WRITE].data = io;
     io->waiter[IO_READ] = io->waiter[IO_WRITE] = NULL;
+    io->holder[IO_READ] = io->holder[IO_WRITE] = NULL;
 }
 
 void io_check(struct hub *h, lua_State *L, struct io *io, enum io_way way) {
-    if (!io->waiter[way]) return;
-    box_push(h, L, io->waiter[way]);
+    struct greenlet *owner = io->waiter[way];
+    if (!owner && io->holder[way] && io->holder[way]->state == GREENLET_READY)
+        owner = io->holder[way];
+    if (!owner) return;
+    if (!h->current) report_error(L, "descriptor %d is in use", io_fd(io));
+    box_push(h, L, owner);
     box_push(h, L, h->current);
     box_describe(L, -2);
     box_describe(L, -2);
@@ -45,6 +51,11 @@ int io_park(struct hub *h, lua_State *L, struct io *io, enum io_way way, double 
     g->io_way = (uint8_t)way;
     h->io_waits++;
     return greenlet_park(h, L, seconds, why);
+}
+
+int io_yield(struct hub *h, lua_State *L, struct io *io, enum io_way way) {
+    io->holder[way] = h->current;
+    return greenlet_yield(h, L);
 }
 
 void io_forget(struct hub *h, struct greenlet *g) {

@@ -55,11 +55,12 @@ static void spawn_main(struct hub *h, lua_State *L) {
     greenlet_start(h, g);
 }
 
-/* Kills what main left, and lets it clean up. */
+/* Kills what main left, and lets it clean up. The kill comes before what is ready runs, so
+ * that what was spawned last never starts. */
 static void shut_down(struct hub *h, lua_State *L) {
     hub_push_anchor(h, L, ANCHOR_HOOKS);
     lua_getfield(L, -1, "shutdown");
-    greenlet_start(h, greenlet_new(h, L, 0));
+    greenlet_resume(h, greenlet_new(h, L, 0));
     lua_pop(L, 1);
     h->stopped = false;
     hub_run(h, GRACE);

@@ -3,18 +3,27 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "net.h"
 
 #define FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
 
-int net_socket(int family, int type) { return socket(family, type | FLAGS, 0); }
+/* An IPv6 socket is for IPv6 only, as LuaSocket's are, so that a server can bind to both. */
+int net_socket(int family, int type) {
+    int on = 1, fd = socket(family, type | FLAGS, 0);
+    if (fd >= 0 && family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    return fd;
+}
 
 int net_socketpair(int fds[2]) { return socketpair(AF_UNIX, SOCK_STREAM | FLAGS, 0, fds); }
 
@@ -23,6 +32,29 @@ int net_accept(int fd) {
         int client = accept4(fd, NULL, NULL, FLAGS);
         if (client >= 0 || (errno != EINTR && errno != ECONNABORTED)) return client;
     }
+}
+
+void net_vacate(int fd) {
+    int idle = socket(AF_UNIX, SOCK_STREAM | FLAGS, 0);
+    if (idle < 0) return;
+    dup3(idle, fd, O_CLOEXEC);
+    close(idle);
+}
+
+void net_set_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+bool net_is_listening(int fd) {
+    int listening = 0;
+    socklen_t size = sizeof(listening);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening;
+}
+
+void net_unlink_socket(const char *path) {
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(path);
 }
 
 int net_unix_address(struct net_address *a, const char *path, size_t length) {

@@ -20,6 +20,17 @@ int net_socketpair(int fds[2]);
 /* The next connection, or -1 with errno. */
 int net_accept(int fd);
 
+/* Closes what is behind a descriptor while its number stays taken: it is that of some idle
+ * socket then. Does nothing when there are no descriptors left. */
+void net_vacate(int fd);
+
+void net_set_nonblocking(int fd);
+
+bool net_is_listening(int fd);
+
+/* Removes a Unix socket from the file system; does nothing if the path is anything else. */
+void net_unlink_socket(const char *path);
+
 /* The address of a Unix socket; a path that starts with NUL or '@' is an abstract one. */
 int net_unix_address(struct net_address *a, const char *path, size_t length);
 

@@ -74,13 +74,15 @@ void report_push_text(lua_State *L, int index) {
     lua_pushfstring(L, "(error object is a %s value whose __tostring fails)", type);
 }
 
-/* Finds the innermost C function that a yield cannot cross. */
+/* Finds the innermost C function that a yield cannot cross. The library's functions that it
+ * can cross (pcall and the like) are no ordinary C functions in LuaJIT. error does not call
+ * anything, but stands below an error handler. */
 static bool find_obstacle(lua_State *L, lua_Debug *ar) {
     for (int level = 1; lua_getstack(L, level, ar); level++) {
-        lua_getinfo(L, "Sn", ar);
-        if (*ar->what != 'C') continue;
-        const char *name = ar->name ? ar->name : "";
-        if (strcmp(name, "pcall") != 0 && strcmp(name, "xpcall") != 0) return true;
+        lua_getinfo(L, "Snf", ar);
+        bool is_c = lua_tocfunction(L, -1) != NULL;
+        lua_pop(L, 1);
+        if (is_c && !(ar->name && strcmp(ar->name, "error") == 0)) return true;
     }
     return false;
 }
@@ -90,11 +92,14 @@ void report_push_obstacle(lua_State *L, const char *why) {
     lua_pushfstring(L, "cannot wait in %s: ", why);
     if (!hub_self->current)
         lua_pushliteral(L, "no greenlet is running");
+    else if (hub_self->unyieldable > 0)
+        lua_pushliteral(L, "a hook or finalizer is running");
     else if (!find_obstacle(L, &ar))
-        lua_pushliteral(L, "a finalizer, hook or error handler is running");
+        lua_pushliteral(L, "an error handler is running");
     else
-        lua_pushfstring(L, "the C function '%s' is in the way",
-                        ar.name ? ar.name : "?");
+        lua_pushfstring(L, ar.name ? "the C function '%s' is in the way"
+                                   : "a C function is in the way",
+                        ar.name);
     lua_concat(L, 2);
     if (report_user_frame(L, &at)) {
         lua_pushfstring(L, " (%s:%d)", at.short_src, at.currentline);

@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -36,7 +37,7 @@
 
 /* ---- the object ---- */
 
-/* Upvalue 1 of every function here is the metatable of sockets. */
+/* Upvalue 1 of every function here is the metatable of sockets, upvalue 2 that of watches. */
 static struct socket *check_socket(lua_State *L) {
     struct socket *s = lua_touserdata(L, 1);
     if (s && lua_getmetatable(L, 1)) {
@@ -49,25 +50,29 @@ static struct socket *check_socket(lua_State *L) {
     return NULL;
 }
 
-/* nil, message, nil, code for errno; `extra` is on top of the stack if has_extra. */
-static int failed(lua_State *L, int err, bool has_extra) {
+/* nil, message, extra, code: the extra value, nil unless has_extra, is on top of the stack. */
+static int fail_with(lua_State *L, const char *text, const char *code, bool has_extra) {
     if (!has_extra) lua_pushnil(L);
     lua_pushnil(L);
     lua_insert(L, -2);
-    lua_pushstring(L, error_text(err));
+    lua_pushstring(L, text);
     lua_insert(L, -2);
-    lua_pushstring(L, error_name(err));
+    lua_pushstring(L, code);
     return 4;
+}
+
+static int failed(lua_State *L, int err, bool has_extra) {
+    return fail_with(L, error_text(err), error_name(err), has_extra);
 }
 
 static int fail_errno(lua_State *L) { return failed(L, errno, false); }
 
 /* The peer's orderly end. */
-static int fail_eof(lua_State *L, bool has_extra) {
-    failed(L, EPIPE, has_extra);
-    lua_pop(L, 1);
-    lua_pushliteral(L, "EOF");
-    return 4;
+static int fail_eof(lua_State *L) { return fail_with(L, "closed", "EOF", true); }
+
+/* Of an operation that sends or receives, on a socket without a descriptor. */
+static int fail_closed(lua_State *L, const struct socket *s, bool has_extra) {
+    return failed(L, s->closed ? EBADF : ENOTCONN, has_extra);
 }
 
 static struct socket *new_socket(lua_State *L, int fd, int family, enum socket_role role) {
@@ -100,30 +105,38 @@ static int need_fd(struct hub *h, struct socket *s, int family) {
 }
 
 static void free_buffer(struct socket *s) {
+    if (s->pinned) return;
     free(s->buffer);
     s->buffer = NULL;
     s->start = s->length = s->size = s->searched = 0;
 }
 
-static void close_socket(struct socket *s) {
-    s->closed = true;
-    if (s->fd < 0) return;
+/* Gives the descriptor away, to be closed soon, and wakes who waits for it. A server's port
+ * is free at once: the next line of the script may bind it again. */
+static void drop_fd(struct hub *h, struct socket *s) {
     int fd = s->fd;
     s->fd = -1;
-    io_stop(hub_self, &s->io);
+    io_stop(h, &s->io);
+    if (s->role == SOCKET_SERVER) net_vacate(fd);
+    hub_close_fd(h, fd);
+}
+
+static void close_socket(struct hub *h, struct socket *s) {
+    s->closed = true;
+    if (s->fd >= 0) drop_fd(h, s);
     free_buffer(s);
-    hub_close_fd(hub_self, fd);
 }
 
 static int l_socket_close(lua_State *L) {
-    close_socket(check_socket(L));
+    close_socket(hub_self, check_socket(L));
     lua_pushinteger(L, 1);
     return 1;
 }
 
 static int l_socket_gc(lua_State *L) {
-    struct socket *s = lua_touserdata(L, 1);
-    if (hub_self) close_socket(s);
+    struct socket *s = check_socket(L);
+    s->pinned = false;
+    if (hub_self) close_socket(hub_self, s);
     return 0;
 }
 
@@ -137,19 +150,36 @@ static double patience(struct hub *h, const struct socket *s, enum io_way way) {
     return s->block >= 0 && s->block < left ? s->block : left;
 }
 
-/* The start of every call: refuses a second greenlet on the same direction, and counts the
- * call against the greenlet's budget. True: `*results` is to be returned at once. */
-static bool spend(struct hub *h, lua_State *L, struct socket *s, enum io_way way, bool again,
-                  int *results) {
-    io_check(h, L, &s->io, way);
-    if (again) return false;
-    if (s->total >= 0) s->began[way] = hub_clock(h);
-    if (h->current && --h->io_budget <= 0) {
-        h->io_budget = IO_BUDGET;
-        *results = greenlet_is_interrupted(h) ? greenlet_raise(L) : greenlet_yield(h, L);
-        return lua_isyieldable(L);
+/* The start of every attempt: the direction is this greenlet's, or an error says whose. */
+static void enter(struct hub *h, lua_State *L, struct socket *s, enum io_way way, bool again) {
+    if (again) {
+        io_release(&s->io, way);
+        return;
     }
-    return false;
+    io_check(h, L, &s->io, way);
+    if (s->total >= 0) s->began[way] = hub_clock(h);
+}
+
+/* Counts a step that succeeded, or will, at once. True when the greenlet has had its share
+ * of those: the caller then returns let_others_run(). */
+static bool has_had_its_share(struct hub *h, lua_State *L) {
+    if (!h->current || --h->io_budget > 0) return false;
+    h->io_budget = IO_BUDGET;
+    return greenlet_is_interrupted(h) || greenlet_can_yield(h, L);
+}
+
+/* The call goes on, with `again`, after the other ready greenlets. */
+static int let_others_run(struct hub *h, lua_State *L, struct socket *s, enum io_way way) {
+    if (greenlet_is_interrupted(h)) return greenlet_raise(L);
+    return io_yield(h, L, &s->io, way);
+}
+
+/* leave(socket): an interrupt ends the running greenlet's call */
+static int l_socket_leave(lua_State *L) {
+    struct socket *s = check_socket(L);
+    for (int way = IO_READ; way <= IO_WRITE; way++)
+        if (s->io.holder[way] == hub_self->current) io_release(&s->io, way);
+    return 0;
 }
 
 /* Parks until the socket is ready; false at once when no time is left for that. */
@@ -169,26 +199,65 @@ static bool would_block(int err) { return err == EAGAIN || err == EWOULDBLOCK; }
 
 /* ---- receive ---- */
 
-enum pattern { BY_COUNT, BY_LINE, TO_END, ANY };
+enum pattern { BY_COUNT, BY_LINE, TO_END, ANY, BY_SEPARATOR };
 
-/* Arguments of receive are numbered as the script counts them, without the socket. */
+/* What a receive is for. */
+struct wanted {
+    enum pattern pattern;
+    size_t count;          /* bytes: BY_COUNT so many, ANY at most, BY_SEPARATOR at most before it */
+    size_t enough;         /* BY_COUNT: so many have to be there, 1 where `count` is 0 */
+    const char *separator; /* BY_SEPARATOR */
+    size_t size;           /* its length */
+    int prefix;            /* stack index of what is put before the result */
+};
+
+/* As LuaSocket reads it: a number, in digits too, or *l and *a; and "l", "a", "any". The
+ * arguments are numbered as the script counts them, without the socket. */
 static enum pattern check_pattern(lua_State *L, int index, size_t *count) {
     if (lua_isnoneornil(L, index)) return BY_LINE;
-    if (lua_type(L, index) == LUA_TNUMBER) {
+    if (lua_isnumber(L, index)) {
         double n = lua_tonumber(L, index);
-        if (n >= 0 && n < 9e15) {
-            *count = (size_t)n;
+        if (n >= 0) {
+            *count = n < 9e15 ? (size_t)n : (size_t)9e15;
             return BY_COUNT;
         }
     } else if (lua_type(L, index) == LUA_TSTRING) {
         const char *p = lua_tostring(L, index);
+        if (strcmp(p, "l") == 0 || (p[0] == '*' && p[1] == 'l')) return BY_LINE;
+        if (strcmp(p, "a") == 0 || (p[0] == '*' && p[1] == 'a')) return TO_END;
         if (strcmp(p, "any") == 0) return ANY;
-        if (*p == '*') p++;
-        if (*p == 'l') return BY_LINE;
-        if (*p == 'a') return TO_END;
     }
     report_bad_argument(L, index - 1, "receive", "invalid receive pattern");
     return BY_LINE;
+}
+
+/* ANY has its maximum where the others have the prefix. */
+static size_t check_maximum(lua_State *L, int index) {
+    if (lua_isnoneornil(L, index)) return SIZE_MAX;
+    double n = lua_tonumber(L, index);
+    if (!(n >= 1)) report_bad_argument(L, index - 1, "receive", "positive maximum expected");
+    return n < 9e15 ? (size_t)n : SIZE_MAX;
+}
+
+static struct wanted check_wanted(lua_State *L) {
+    struct wanted w = {.prefix = 3};
+    w.pattern = check_pattern(L, 2, &w.count);
+    if (w.pattern == ANY) {
+        w.count = check_maximum(L, 3);
+        lua_pushnil(L);
+        lua_replace(L, 3);
+    }
+    if (lua_isnil(L, 3)) {
+        w.enough = w.count > 0 ? w.count : 1;
+        return w;
+    }
+    if (!lua_isstring(L, 3))
+        report_bad_argument(L, 2, "receive", "prefix: string expected");
+    size_t had;
+    lua_tolstring(L, 3, &had);
+    if (w.pattern == BY_COUNT) w.count = w.count > had ? w.count - had : 0;
+    w.enough = w.count > 0 || had > 0 ? w.count : 1;
+    return w;
 }
 
 /* Makes room for `room` more bytes behind the buffered ones. */
@@ -206,10 +275,14 @@ static void reserve(struct socket *s, size_t room) {
 
 /* What has been received: in the socket's buffer, or still in the hub's. */
 struct received {
-    const char *data;
+    char *data;
     size_t length;
     bool in_hub; /* data is the hub's: what is not taken has to be kept */
 };
+
+static struct received buffered(struct socket *s) {
+    return (struct received){s->length ? s->buffer + s->start : NULL, s->length, false};
+}
 
 static void keep(struct socket *s, struct received *r) {
     if (!r->in_hub) return;
@@ -224,7 +297,7 @@ static void keep(struct socket *s, struct received *r) {
  * and what is asked for becomes a string without a copy in between. */
 static ssize_t read_once(struct hub *h, struct socket *s, size_t missing,
                          struct received *r) {
-    bool direct = s->length > 0 || missing > IO_BUFFER;
+    bool direct = s->length > 0 || missing > IO_BUFFER || !h->io_buffer;
     size_t room = IO_BUFFER;
     char *to = h->io_buffer;
     if (direct) {
@@ -240,186 +313,202 @@ static ssize_t read_once(struct hub *h, struct socket *s, size_t missing,
     s->drained = (size_t)n < room;
     s->received += (double)n;
     if (direct) s->length += (size_t)n;
-    *r = direct ? (struct received){s->buffer + s->start, s->length, false}
-                : (struct received){to, (size_t)n, true};
+    *r = direct ? buffered(s) : (struct received){to, (size_t)n, true};
     return n;
+}
+
+/* Makes a string of bytes in a buffer. That may run the collector and with it a finalizer
+ * of the script's, which could close this socket or receive from another: meanwhile the
+ * buffers are out of its reach. */
+static void push_bytes(lua_State *L, struct socket *s, const char *data, size_t length) {
+    struct hub *h = hub_self;
+    char *io_buffer = h->io_buffer;
+    h->io_buffer = NULL;
+    s->pinned = true;
+    lua_pushlstring(L, data, length);
+    s->pinned = false;
+    h->io_buffer = io_buffer;
+    if (s->closed) free_buffer(s);
+}
+
+/* Takes every '\r' out, in place, as LuaSocket does with a line; returns the new length. */
+static size_t without_returns(char *data, size_t length) {
+    char *to = length ? memchr(data, '\r', length) : NULL;
+    if (!to) return length;
+    for (const char *from = to; from < data + length; from++)
+        if (*from != '\r') *to++ = *from;
+    return (size_t)(to - data);
 }
 
 /* Pushes the prefix and the first `take` bytes, and drops `drop` bytes. */
 static void push_received(lua_State *L, struct socket *s, struct received *r, size_t take,
-                          size_t drop, int prefix) {
-    lua_pushlstring(L, r->data, take);
+                          size_t drop, const struct wanted *w) {
+    if (w->pattern == BY_LINE) take = without_returns(r->data, take);
+    push_bytes(L, s, r->data, take);
     if (r->in_hub) {
         r->data += drop;
         r->length -= drop;
         keep(s, r);
-    } else {
+    } else if (s->length > drop) {
         s->start += drop;
         s->length -= drop;
-        if (s->length == 0) free_buffer(s);
+    } else {
+        free_buffer(s);
     }
     s->searched = 0;
-    if (lua_objlen(L, prefix) == 0) return;
-    lua_pushvalue(L, prefix);
+    if (lua_objlen(L, w->prefix) == 0) return;
+    lua_pushvalue(L, w->prefix);
     lua_insert(L, -2);
     lua_concat(L, 2);
 }
 
-/* Pushes a line without its end; LuaSocket leaves out every '\r' of it, and so does this. */
-static void push_line(lua_State *L, struct socket *s, struct received *r, size_t length,
-                      int prefix) {
-    if (!memchr(r->data, '\r', length)) {
-        push_received(L, s, r, length, length + 1, prefix);
-        return;
-    }
-    char *copy = xmalloc(length), *end = copy;
-    for (size_t i = 0; i < length; i++)
-        if (r->data[i] != '\r') *end++ = r->data[i];
-    struct received line = {copy, (size_t)(end - copy), false};
-    lua_pushlstring(L, line.data, line.length);
-    free(copy);
-    push_received(L, s, r, 0, length + 1, prefix); /* line, prefix */
-    lua_insert(L, -2);
-    lua_concat(L, 2);
+/* Where the line or the part before the separator ends, or NULL. */
+static const char *find_end(const struct socket *s, const struct received *r,
+                            const struct wanted *w) {
+    size_t from = r->in_hub ? 0 : s->searched;
+    if (from >= r->length) return NULL;
+    if (w->pattern == BY_LINE) return memchr(r->data + from, '\n', r->length - from);
+    from = from > w->size ? from - w->size : 0;
+    return memmem(r->data + from, r->length - from, w->separator, w->size);
 }
 
-/* Pushes the result if what was received satisfies the pattern. `fresh`: so many bytes at
- * the end are new. */
-static bool satisfy(lua_State *L, struct socket *s, struct received *r, enum pattern pattern,
-                    size_t count, int prefix) {
-    if (pattern == TO_END) return false;
-    if (pattern == BY_LINE) {
-        size_t from = r->in_hub ? 0 : s->searched;
-        const char *end = r->length > from
-                              ? memchr(r->data + from, '\n', r->length - from)
-                              : NULL;
-        if (end) push_line(L, s, r, (size_t)(end - r->data), prefix);
-        return end != NULL;
+/* Pushes the results if what was received is what is wanted, or can never be; returns their
+ * number, 0 if more has to come. */
+static int satisfy(lua_State *L, struct socket *s, struct received *r,
+                   const struct wanted *w) {
+    const char *end;
+    size_t n;
+    switch (w->pattern) {
+    case TO_END: return 0;
+    case ANY:
+        if (r->length == 0) return 0;
+        n = w->count < r->length ? w->count : r->length;
+        push_received(L, s, r, n, n, w);
+        return 1;
+    case BY_COUNT:
+        if (r->length < w->enough) return 0;
+        push_received(L, s, r, w->count, w->count, w);
+        return 1;
+    case BY_LINE:
+        if (!(end = find_end(s, r, w))) return 0;
+        n = (size_t)(end - r->data);
+        push_received(L, s, r, n, n + 1, w);
+        return 1;
+    case BY_SEPARATOR:
+        end = find_end(s, r, w);
+        n = end ? (size_t)(end - r->data) : r->length;
+        if (n > w->count) {
+            keep(s, r);
+            lua_pushliteral(L, "");
+            return fail_with(L, "message too long", "EMSGSIZE", true);
+        }
+        if (!end) return 0;
+        push_received(L, s, r, n, n + w->size, w);
+        return 1;
     }
-    if (pattern == ANY) {
-        if (r->length == 0) return false;
-        if (count > r->length) count = r->length;
-    }
-    if (r->length < count) return false;
-    push_received(L, s, r, count, count, prefix);
-    return true;
+    return 0;
 }
 
 /* The end of the stream, or an error: what is there is the partial result. */
-static int receive_end(lua_State *L, struct socket *s, enum pattern pattern, int prefix,
-                       int err) {
-    struct received r = {s->buffer ? s->buffer + s->start : "", s->length, false};
-    bool whole = pattern == TO_END && err == 0 && r.length > 0;
-    push_received(L, s, &r, r.length, r.length, prefix);
-    if (whole) return 1;
-    return err == 0 ? fail_eof(L, true) : failed(L, err, true);
+static int receive_end(lua_State *L, struct socket *s, const struct wanted *w, int err) {
+    struct received r = buffered(s);
+    push_received(L, s, &r, r.length, r.length, w);
+    if (w->pattern == TO_END && err == 0 && r.length > 0) return 1;
+    return err == 0 ? fail_eof(L) : failed(L, err, true);
 }
 
-/* receive(socket, pattern|nil, prefix|nil, again): extra is the partial data */
-static int l_socket_receive(lua_State *L) {
-    struct hub *h = hub_self;
-    struct socket *s = check_socket(L);
-    size_t count = SIZE_MAX;
-    enum pattern pattern = check_pattern(L, 2, &count);
-    bool again = lua_toboolean(L, 4);
-    int results;
-    if (pattern == ANY && lua_isnumber(L, 3)) {
-        if (!(lua_tonumber(L, 3) >= 1))
-            report_bad_argument(L, 2, "receive", "positive maximum expected");
-        count = (size_t)lua_tonumber(L, 3);
-        lua_pushnil(L);
-        lua_replace(L, 3);
-    }
-    lua_settop(L, 3);
-    if (!lua_isnil(L, 3) && !lua_isstring(L, 3))
-        report_bad_argument(L, 2, "receive", "prefix: string expected");
-    size_t had = lua_isnil(L, 3) ? 0 : (lua_tostring(L, 3), lua_objlen(L, 3));
-    if (pattern == BY_COUNT) count = count > had ? count - had : 0;
+/* Whether there is nothing to read, as far as one can know without asking the kernel. */
+static bool is_drained(struct hub *h, const struct socket *s, bool again) {
+    return s->drained && !again && patience(h, s, IO_READ) != 0;
+}
 
+static int receive(lua_State *L, struct socket *s, const struct wanted *w, bool again,
+                   const char *why) {
+    struct hub *h = hub_self;
+    if (s->pinned) return report_error(L, "%s: a finalizer cannot read what is being read", why);
     if (s->fd < 0) {
-        lua_pushvalue(L, 3);
-        if (!had) lua_pop(L, 1), lua_pushliteral(L, "");
-        return failed(L, s->closed ? EBADF : ENOTCONN, true);
+        lua_pushvalue(L, w->prefix);
+        if (lua_isnil(L, -1)) lua_pop(L, 1), lua_pushliteral(L, "");
+        return fail_closed(L, s, true);
     }
-    if (spend(h, L, s, IO_READ, again, &results)) return results;
-    if (s->length > 0 || count == 0) {
-        struct received r = {s->length ? s->buffer + s->start : "", s->length, false};
-        if (satisfy(L, s, &r, pattern, count, 3)) return 1;
+    enter(h, L, s, IO_READ, again);
+    if (!again) s->searched = 0;
+    if (!again && has_had_its_share(h, L)) return let_others_run(h, L, s, IO_READ);
+    if (s->length > 0 || w->enough == 0) {
+        struct received r = buffered(s);
+        int results = satisfy(L, s, &r, w);
+        if (results > 0) return results;
         s->searched = s->length;
     }
-    if (s->drained && !again && patience(h, s, IO_READ) != 0)
-        return wait_for(h, L, s, IO_READ, "receive");
+    if (is_drained(h, s, again)) return wait_for(h, L, s, IO_READ, why);
     for (;;) {
         struct received r = {0};
-        size_t missing = pattern == BY_COUNT ? count - s->length : 1;
+        size_t missing = w->pattern == BY_COUNT ? w->count - s->length : 1;
         ssize_t n = read_once(h, s, missing, &r);
         if (n < 0 && would_block(errno)) {
             s->drained = true;
             if (s->length == 0) free_buffer(s);
-            return wait_for(h, L, s, IO_READ, "receive");
+            return wait_for(h, L, s, IO_READ, why);
         }
-        if (n <= 0) return receive_end(L, s, pattern, 3, n < 0 ? errno : 0);
-        if (satisfy(L, s, &r, pattern, count, 3)) return 1;
+        if (n <= 0) return receive_end(L, s, w, n < 0 ? errno : 0);
+        int results = satisfy(L, s, &r, w);
+        if (results > 0) return results;
         keep(s, &r);
         s->searched = s->length;
-        if (s->drained) return wait_for(h, L, s, IO_READ, "receive");
-        if (--h->io_budget <= 0 && h->current && !greenlet_is_interrupted(h)) {
-            h->io_budget = IO_BUDGET; /* a fast peer must not keep the hub */
-            return greenlet_yield(h, L);
-        }
+        if (s->drained && patience(h, s, IO_READ) != 0)
+            return wait_for(h, L, s, IO_READ, why);
+        if (has_had_its_share(h, L)) return let_others_run(h, L, s, IO_READ);
     }
 }
 
-/* partial(socket, prefix|nil) -> all that is buffered: for a receive whose time is over */
+/* receive(socket, pattern|nil, prefix|nil, again): extra is the partial data */
+static int l_socket_receive(lua_State *L) {
+    struct socket *s = check_socket(L);
+    bool again = lua_toboolean(L, 4);
+    lua_settop(L, 3);
+    struct wanted w = check_wanted(L);
+    return receive(L, s, &w, again, "receive");
+}
+
+/* partial(socket, pattern|nil, prefix|nil) -> all that is buffered: for a receive whose time
+ * is over */
 static int l_socket_partial(lua_State *L) {
     struct socket *s = check_socket(L);
-    struct received r = {s->length ? s->buffer + s->start : "", s->length, false};
-    lua_settop(L, 2);
-    push_received(L, s, &r, r.length, r.length, 2);
+    lua_settop(L, 3);
+    struct wanted w = check_wanted(L);
+    struct received r = buffered(s);
+    push_received(L, s, &r, r.length, r.length, &w);
     return 1;
 }
 
 /* read_until(socket, separator, max, again) -> data without the separator */
 static int l_socket_read_until(lua_State *L) {
-    struct hub *h = hub_self;
     struct socket *s = check_socket(L);
-    size_t size;
-    const char *separator = luaL_checklstring(L, 2, &size);
-    size_t max = (size_t)luaL_checknumber(L, 3);
+    struct wanted w = {.pattern = BY_SEPARATOR, .prefix = 4};
+    double max = luaL_checknumber(L, 3);
     bool again = lua_toboolean(L, 4);
-    int results;
-    if (s->fd < 0) {
-        lua_pushliteral(L, "");
-        return failed(L, s->closed ? EBADF : ENOTCONN, true);
-    }
-    if (spend(h, L, s, IO_READ, again, &results)) return results;
-    lua_settop(L, 2);
+    w.separator = luaL_checklstring(L, 2, &w.size);
+    w.count = max < 9e15 ? (size_t)max : SIZE_MAX;
+    lua_settop(L, 3);
     lua_pushnil(L);
-    for (;;) {
-        size_t from = s->searched > size ? s->searched - size : 0;
-        struct received r = {s->buffer ? s->buffer + s->start : "", s->length, false};
-        const char *at = memmem(r.data + from, r.length - from, separator, size);
-        if (at) {
-            size_t n = (size_t)(at - r.data);
-            push_received(L, s, &r, n, n + size, 3);
-            return 1;
-        }
-        s->searched = s->length;
-        if (s->length > max) {
-            lua_pushliteral(L, "");
-            return failed(L, EMSGSIZE, true);
-        }
-        ssize_t n = read_once(h, s, 1, &r);
-        if (n < 0 && would_block(errno)) {
-            s->drained = true;
-            return wait_for(h, L, s, IO_READ, "read_until");
-        }
-        if (n <= 0) return receive_end(L, s, BY_LINE, 3, n < 0 ? errno : 0);
-        keep(s, &r);
-    }
+    return receive(L, s, &w, again, "read_until");
 }
 
 /* ---- send ---- */
+
+static ptrdiff_t check_index(lua_State *L, int index, ptrdiff_t otherwise) {
+    if (lua_isnoneornil(L, index)) return otherwise;
+    if (!lua_isnumber(L, index))
+        report_bad_argument(L, index - 1, "send",
+                            lua_pushfstring(L, "number expected, got %s",
+                                            luaL_typename(L, index)));
+    return lua_tointeger(L, index);
+}
+
+static int send_failed(lua_State *L, const struct socket *s, int err) {
+    lua_pushinteger(L, (lua_Integer)s->written);
+    return failed(L, err, true);
+}
 
 /* send(socket, data, i|nil, j|nil, again) -> index of the last byte sent; extra is it too */
 static int l_socket_send(lua_State *L) {
@@ -430,32 +519,25 @@ static int l_socket_send(lua_State *L) {
         report_bad_argument(
             L, 1, "send", lua_pushfstring(L, "string expected, got %s", luaL_typename(L, 2)));
     const char *data = lua_tolstring(L, 2, &size);
-    ptrdiff_t i = lua_isnoneornil(L, 3) ? 1 : lua_tointeger(L, 3);
-    ptrdiff_t j = lua_isnoneornil(L, 4) ? -1 : lua_tointeger(L, 4);
+    ptrdiff_t i = check_index(L, 3, 1), j = check_index(L, 4, -1);
     bool again = lua_toboolean(L, 5);
-    int results;
     if (i < 0) i += (ptrdiff_t)size + 1;
     if (j < 0) j += (ptrdiff_t)size + 1;
     if (i < 1) i = 1;
     if (j > (ptrdiff_t)size) j = (ptrdiff_t)size;
-    if (s->fd < 0) {
-        lua_pushinteger(L, i - 1);
-        return failed(L, s->closed ? EBADF : ENOTCONN, true);
-    }
-    if (spend(h, L, s, IO_WRITE, again, &results)) return results;
+    if (s->fd >= 0) enter(h, L, s, IO_WRITE, again);
     if (!again) s->written = (size_t)i - 1;
+    if (s->fd < 0) return send_failed(L, s, s->closed ? EBADF : ENOTCONN);
+    if (!again && has_had_its_share(h, L)) return let_others_run(h, L, s, IO_WRITE);
     while ((ptrdiff_t)s->written < j) {
         ssize_t n = send(s->fd, data + s->written, (size_t)j - s->written, MSG_NOSIGNAL);
-        if (n >= 0) {
-            s->written += (size_t)n;
-            s->sent += (double)n;
-        } else if (would_block(errno)) {
-            return wait_for(h, L, s, IO_WRITE, "send");
-        } else if (errno != EINTR) {
-            int err = errno;
-            lua_pushinteger(L, (lua_Integer)s->written);
-            return failed(L, err, true);
-        }
+        if (n < 0 && would_block(errno)) return wait_for(h, L, s, IO_WRITE, "send");
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return send_failed(L, s, errno);
+        s->written += (size_t)n;
+        s->sent += (double)n;
+        if ((ptrdiff_t)s->written < j && has_had_its_share(h, L))
+            return let_others_run(h, L, s, IO_WRITE);
     }
     lua_pushinteger(L, (lua_Integer)s->written);
     return 1;
@@ -491,12 +573,13 @@ static int l_socket_connect(lua_State *L) {
     struct socket *s = check_socket(L);
     struct net_address a = check_address(L, 2);
     bool again = lua_toboolean(L, 3);
-    int results;
     if (need_fd(h, s, a.storage.ss_family) < 0) return fail_errno(L);
-    if (spend(h, L, s, IO_WRITE, again, &results)) return results;
-    if (again) {
-        if (net_take_error(s->fd) < 0) return fail_errno(L);
-        return connected(L, s);
+    enter(h, L, s, IO_WRITE, again);
+    if (!again) s->connecting = false;
+    if (!again && has_had_its_share(h, L)) return let_others_run(h, L, s, IO_WRITE);
+    if (s->connecting) {
+        s->connecting = false;
+        return net_take_error(s->fd) < 0 ? fail_errno(L) : connected(L, s);
     }
     int n;
     do
@@ -504,18 +587,15 @@ static int l_socket_connect(lua_State *L) {
     while (n < 0 && errno == EINTR);
     if (n == 0) return connected(L, s);
     if (errno != EINPROGRESS) return fail_errno(L);
+    s->connecting = true;
     return wait_for(h, L, s, IO_WRITE, "connect");
 }
 
-/* reset(socket): forgets a descriptor that failed to connect, so that the next address
- * gets a fresh one */
+/* reset(socket): lets go of a descriptor that failed to connect or to bind, so that the next
+ * address gets a fresh one */
 static int l_socket_reset(lua_State *L) {
     struct socket *s = check_socket(L);
-    if (s->fd < 0) return 0;
-    int fd = s->fd;
-    io_stop(hub_self, &s->io);
-    s->fd = -1;
-    hub_close_fd(hub_self, fd);
+    if (s->fd >= 0) drop_fd(hub_self, s);
     return 0;
 }
 
@@ -541,7 +621,7 @@ static int l_socket_open(lua_State *L) {
 }
 
 /* open_for_option(socket) -> 1: an option is set before connect or bind has decided on the
- * family; as in LuaSocket, that makes it IPv4 then */
+ * family: it is IPv4 then */
 static int l_socket_open_for_option(lua_State *L) {
     struct socket *s = check_socket(L);
     int family = s->family == AF_UNSPEC ? AF_INET : s->family;
@@ -550,12 +630,16 @@ static int l_socket_open_for_option(lua_State *L) {
     return 1;
 }
 
+/* As failed(), with the system's own words: of what does not send or receive. */
+static int fail_plainly(lua_State *L, int err) {
+    return fail_with(L, strerror(err), error_name(err), false);
+}
+
 /* listen(socket, backlog) -> 1 */
 static int l_socket_listen(lua_State *L) {
     struct socket *s = check_socket(L);
-    int backlog = luaL_checkint(L, 2);
-    if (s->fd < 0) return failed(L, s->closed ? EBADF : EINVAL, false);
-    if (listen(s->fd, backlog) < 0) return fail_errno(L);
+    if (listen(s->fd, luaL_checkint(L, 2)) < 0)
+        return errno == EBADF ? fail_plainly(L, errno) : fail_errno(L);
     s->role = SOCKET_SERVER;
     lua_pushinteger(L, 1);
     return 1;
@@ -566,9 +650,9 @@ static int l_socket_accept(lua_State *L) {
     struct hub *h = hub_self;
     struct socket *s = check_socket(L);
     bool again = lua_toboolean(L, 2);
-    int results;
     if (s->fd < 0) return failed(L, s->closed ? EBADF : EINVAL, false);
-    if (spend(h, L, s, IO_READ, again, &results)) return results;
+    enter(h, L, s, IO_READ, again);
+    if (!again && has_had_its_share(h, L)) return let_others_run(h, L, s, IO_READ);
     struct socket *client = new_socket(L, -1, s->family, SOCKET_CLIENT);
     int fd = net_accept(s->fd);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE) && hub_flush_closing(h))
@@ -582,13 +666,12 @@ static int l_socket_accept(lua_State *L) {
     return 1;
 }
 
-/* shutdown(socket, "both"|"send"|"receive") -> 1 */
+/* shutdown(socket, "receive"|"send"|"both") -> 1, whatever comes of it, as in LuaSocket */
 static int l_socket_shutdown(lua_State *L) {
     static const char *const names[] = {"receive", "send", "both", NULL};
     struct socket *s = check_socket(L);
     int how = luaL_checkoption(L, 2, "both", names); /* SHUT_RD 0, SHUT_WR 1, SHUT_RDWR 2 */
-    if (s->fd < 0) return failed(L, s->closed ? EBADF : ENOTCONN, false);
-    if (shutdown(s->fd, how) < 0) return fail_errno(L);
+    if (s->fd >= 0) shutdown(s->fd, how);
     lua_pushinteger(L, 1);
     return 1;
 }
@@ -610,8 +693,7 @@ static int push_address(lua_State *L, const struct net_address *a) {
 static int push_name(lua_State *L, int (*name)(int, struct sockaddr *, socklen_t *)) {
     struct socket *s = check_socket(L);
     struct net_address a = {.size = sizeof(a.storage)};
-    if (s->fd < 0) return failed(L, s->closed ? EBADF : ENOTCONN, false);
-    if (name(s->fd, (struct sockaddr *)&a.storage, &a.size) < 0) return fail_errno(L);
+    if (name(s->fd, (struct sockaddr *)&a.storage, &a.size) < 0) return fail_plainly(L, errno);
     return push_address(L, &a);
 }
 
@@ -675,20 +757,30 @@ static int l_socket_stats(lua_State *L) {
     return 3;
 }
 
-/* setfd(socket, fd): a connected descriptor from elsewhere, or -1 to let go of it */
+/* What a descriptor from elsewhere is. */
+static enum socket_role role_of(int fd) {
+    struct net_address a = {.size = sizeof(a.storage)};
+    if (net_is_listening(fd)) return SOCKET_SERVER;
+    bool has_peer = getpeername(fd, (struct sockaddr *)&a.storage, &a.size) == 0;
+    return has_peer ? SOCKET_CLIENT : SOCKET_MASTER;
+}
+
+/* setfd(socket, fd): a descriptor from elsewhere, or -1 to let go of the one it has */
 static int l_socket_setfd(lua_State *L) {
     struct socket *s = check_socket(L);
     int fd = luaL_checkint(L, 2);
+    struct net_address a = {.size = sizeof(a.storage)};
     if (s->fd >= 0) io_stop(hub_self, &s->io);
     free_buffer(s);
-    s->fd = fd;
-    s->drained = false;
-    if (fd >= 0) {
-        struct net_address a = {.size = sizeof(a.storage)};
-        if (getsockname(fd, (struct sockaddr *)&a.storage, &a.size) == 0)
-            s->family = a.storage.ss_family;
-        io_init(&s->io, fd);
-    }
+    s->fd = fd < 0 ? -1 : fd;
+    s->drained = s->connecting = false;
+    if (fd < 0) return 0;
+    s->closed = false;
+    s->role = (uint8_t)role_of(fd);
+    net_set_nonblocking(fd);
+    if (getsockname(fd, (struct sockaddr *)&a.storage, &a.size) == 0)
+        s->family = a.storage.ss_family;
+    io_init(&s->io, fd);
     return 0;
 }
 
@@ -697,7 +789,7 @@ static int l_socket_setfd(lua_State *L) {
 struct option {
     const char *name;
     int level, number;
-    enum { OPTION_BOOLEAN, OPTION_NUMBER, OPTION_LINGER } type;
+    enum { OPTION_BOOLEAN, OPTION_NUMBER, OPTION_LINGER, OPTION_ERROR } type;
 };
 
 static const struct option options[] = {
@@ -707,7 +799,7 @@ static const struct option options[] = {
     {"broadcast", SOL_SOCKET, SO_BROADCAST, OPTION_BOOLEAN},
     {"dontroute", SOL_SOCKET, SO_DONTROUTE, OPTION_BOOLEAN},
     {"linger", SOL_SOCKET, SO_LINGER, OPTION_LINGER},
-    {"error", SOL_SOCKET, SO_ERROR, OPTION_NUMBER},
+    {"error", SOL_SOCKET, SO_ERROR, OPTION_ERROR},
     {"recv-buffer-size", SOL_SOCKET, SO_RCVBUF, OPTION_NUMBER},
     {"send-buffer-size", SOL_SOCKET, SO_SNDBUF, OPTION_NUMBER},
     {"tcp-nodelay", IPPROTO_TCP, TCP_NODELAY, OPTION_BOOLEAN},
@@ -728,11 +820,19 @@ static const struct option *check_option(lua_State *L, int index, const char *fu
     return NULL;
 }
 
+static void check_option_type(lua_State *L, int index, int type, const char *what) {
+    if (lua_type(L, index) == type) return;
+    const char *expected = lua_typename(L, type), *got = luaL_typename(L, index);
+    report_bad_argument(L, 2, "setoption",
+                        lua_pushfstring(L, "%s%s expected, got %s", what, expected, got));
+}
+
 static struct linger check_linger(lua_State *L, int index) {
-    if (!lua_istable(L, index))
-        report_bad_argument(L, index - 1, "setoption", "table {on=, timeout=} expected");
+    check_option_type(L, index, LUA_TTABLE, "");
     lua_getfield(L, index, "on");
     lua_getfield(L, index, "timeout");
+    check_option_type(L, -2, LUA_TBOOLEAN, "field 'on': ");
+    check_option_type(L, -1, LUA_TNUMBER, "field 'timeout': ");
     return (struct linger){.l_onoff = lua_toboolean(L, -2),
                            .l_linger = (int)lua_tointeger(L, -1)};
 }
@@ -743,47 +843,43 @@ static int l_socket_setoption(lua_State *L) {
     const struct option *o = check_option(L, 2, "setoption");
     struct linger linger;
     int number, err;
-    if (s->fd < 0) return failed(L, s->closed ? EBADF : ENOTCONN, false);
+    if (o->type == OPTION_ERROR) report_bad_argument(L, 1, "setoption", "'error' is read only");
     if (o->type == OPTION_LINGER) {
         linger = check_linger(L, 3);
         err = setsockopt(s->fd, o->level, o->number, &linger, sizeof(linger));
     } else {
         int type = o->type == OPTION_NUMBER ? LUA_TNUMBER : LUA_TBOOLEAN;
-        if (lua_type(L, 3) != type)
-            report_bad_argument(L, 2, "setoption",
-                                lua_pushfstring(L, "%s expected, got %s",
-                                                lua_typename(L, type), luaL_typename(L, 3)));
+        check_option_type(L, 3, type, "");
         number = type == LUA_TNUMBER ? (int)lua_tointeger(L, 3) : lua_toboolean(L, 3);
         err = setsockopt(s->fd, o->level, o->number, &number, sizeof(number));
     }
-    if (err < 0) return fail_errno(L);
+    if (err < 0) return fail_with(L, "setsockopt failed", error_name(errno), false);
     lua_pushinteger(L, 1);
     return 1;
 }
 
-/* getoption(socket, name) -> value */
+/* getoption(socket, name) -> value; of "error" the text, nil if there is none */
 static int l_socket_getoption(lua_State *L) {
     struct socket *s = check_socket(L);
     const struct option *o = check_option(L, 2, "getoption");
-    if (s->fd < 0) return failed(L, s->closed ? EBADF : ENOTCONN, false);
-    if (o->type == OPTION_LINGER) {
-        struct linger linger;
-        socklen_t size = sizeof(linger);
-        if (getsockopt(s->fd, o->level, o->number, &linger, &size) < 0) return fail_errno(L);
+    struct linger linger = {0};
+    int number = 0;
+    void *value = o->type == OPTION_LINGER ? (void *)&linger : (void *)&number;
+    socklen_t size = o->type == OPTION_LINGER ? sizeof(linger) : sizeof(number);
+    if (getsockopt(s->fd, o->level, o->number, value, &size) < 0)
+        return fail_with(L, "getsockopt failed", error_name(errno), false);
+    switch (o->type) {
+    case OPTION_BOOLEAN: lua_pushboolean(L, number); break;
+    case OPTION_NUMBER: lua_pushinteger(L, number); break;
+    case OPTION_ERROR: lua_pushstring(L, number ? error_text(number) : NULL); break;
+    case OPTION_LINGER:
         lua_newtable(L);
         lua_pushboolean(L, linger.l_onoff);
         lua_setfield(L, -2, "on");
         lua_pushinteger(L, linger.l_linger);
         lua_setfield(L, -2, "timeout");
-        return 1;
+        break;
     }
-    int number = 0;
-    socklen_t size = sizeof(number);
-    if (getsockopt(s->fd, o->level, o->number, &number, &size) < 0) return fail_errno(L);
-    if (o->type == OPTION_BOOLEAN)
-        lua_pushboolean(L, number);
-    else
-        lua_pushinteger(L, number);
     return 1;
 }
 
@@ -813,23 +909,31 @@ static int l_socket_pair(lua_State *L) {
     return 2;
 }
 
-/* resolve(host|nil, port, "inet"|"inet6"|"unspec", passive) -> array of packed addresses;
- * nil, message, nil, code. Blocks in the C library for names that are not numeric. */
+static int fail_resolve(lua_State *L, int err) {
+    switch (err) {
+    case EAI_NONAME:
+        return fail_with(L, "host or service not provided, or not known", "ENOTFOUND", false);
+    case EAI_SERVICE:
+        return fail_with(L, "service not supported for socket type", "ENOTFOUND", false);
+    case EAI_AGAIN:
+        return fail_with(L, "temporary failure in name resolution", "EAGAIN", false);
+    case EAI_FAIL:
+        return fail_with(L, "non-recoverable failure in name resolution", "ENOTFOUND", false);
+    case EAI_SYSTEM: return fail_errno(L);
+    default: return fail_with(L, gai_strerror(err), "ENOTFOUND", false);
+    }
+}
+
+/* resolve(host, port, "inet"|"inet6"|"unspec", passive) -> array of packed addresses; nil,
+ * message, nil, code. Blocks in the C library for names that are not numeric. */
 static int l_resolve(lua_State *L) {
-    const char *host = luaL_optstring(L, 1, NULL), *port = luaL_checkstring(L, 2);
+    const char *host = luaL_checkstring(L, 1), *port = luaL_checkstring(L, 2);
     const char *family = luaL_checkstring(L, 3);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
     if (*family == 'i') hints.ai_family = family[4] ? AF_INET6 : AF_INET;
     if (lua_toboolean(L, 4)) hints.ai_flags = AI_PASSIVE;
     int err = getaddrinfo(host, port, &hints, &found);
-    if (err != 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, err == EAI_NONAME ? "host or service not provided, or not known"
-                                            : gai_strerror(err));
-        lua_pushnil(L);
-        lua_pushstring(L, err == EAI_SYSTEM ? error_name(errno) : "ENOTFOUND");
-        return 4;
-    }
+    if (err != 0) return fail_resolve(L, err);
     lua_newtable(L);
     int n = 0;
     for (struct addrinfo *a = found; a; a = a->ai_next) {
@@ -850,6 +954,12 @@ static int l_unix_address(lua_State *L) {
     return 1;
 }
 
+/* unlink_socket(path): removes it if it is a Unix socket, and nothing else */
+static int l_unlink_socket(lua_State *L) {
+    net_unlink_socket(luaL_checkstring(L, 1));
+    return 0;
+}
+
 /* address_name(packed address) -> host, port, family */
 static int l_address_name(lua_State *L) {
     struct net_address a = check_address(L, 1);
@@ -866,10 +976,18 @@ static int l_gettime(lua_State *L) {
 
 /* ---- waiting for any descriptor ---- */
 
-/* watch(fd) -> userdata */
+static int l_watch_gc(lua_State *L) {
+    if (hub_self) io_stop(hub_self, lua_touserdata(L, 1));
+    return 0;
+}
+
+/* watch(fd) -> userdata; nil, message, nil, code. Upvalue 2: its metatable. */
 static int l_watch(lua_State *L) {
-    struct io *io = lua_newuserdata(L, sizeof(*io));
-    io_init(io, luaL_checkint(L, 1));
+    int fd = luaL_checkint(L, 1);
+    if (fcntl(fd, F_GETFD) < 0) return fail_plainly(L, errno);
+    io_init(lua_newuserdata(L, sizeof(struct io)), fd);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_setmetatable(L, -2);
     return 1;
 }
 
@@ -896,7 +1014,8 @@ static int l_unwatch(lua_State *L) {
 /* wait(socket, "read"|"write", seconds|nil): as watch_wait */
 static int l_socket_wait(lua_State *L) {
     struct socket *s = check_socket(L);
-    if (s->fd < 0) return failed(L, s->closed ? EBADF : ENOTCONN, false);
+    if (s->fd < 0) return fail_closed(L, s, false);
+    s->drained = false; /* the next receive shall look */
     return wait_io(L, &s->io, luaL_checkstring(L, 2), core_seconds(L, 3));
 }
 
@@ -912,6 +1031,7 @@ static const luaL_Reg functions[] = {
     {"getsockname", l_socket_getsockname},
     {"gettimeout", l_socket_gettimeout},
     {"info", l_socket_info},
+    {"leave", l_socket_leave},
     {"listen", l_socket_listen},
     {"new", l_socket_new},
     {"open", l_socket_open},
@@ -930,6 +1050,7 @@ static const luaL_Reg functions[] = {
     {"shutdown", l_socket_shutdown},
     {"stats", l_socket_stats},
     {"unix_address", l_unix_address},
+    {"unlink_socket", l_unlink_socket},
     {"unwatch", l_unwatch},
     {"wait", l_socket_wait},
     {"watch", l_watch},
@@ -944,11 +1065,16 @@ void core_add_socket(lua_State *L) {
     lua_pushvalue(L, -1);
     lua_pushcclosure(L, l_socket_gc, 1);
     lua_setfield(L, -2, "__gc");
+    lua_newtable(L); /* core, socket, meta, metatable of watches */
+    lua_pushcfunction(L, l_watch_gc);
+    lua_setfield(L, -2, "__gc");
     for (const luaL_Reg *f = functions; f->name; f++) {
-        lua_pushvalue(L, -1);
-        lua_pushcclosure(L, f->func, 1);
-        lua_setfield(L, -3, f->name);
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        lua_pushcclosure(L, f->func, 2);
+        lua_setfield(L, -4, f->name);
     }
+    lua_pop(L, 1);
     lua_setfield(L, -2, "meta");
     lua_setfield(L, -2, "socket");
 }

@@ -1,6 +1,7 @@
 -- helper.lua: what the specs share.
 
 local glua = require "glua"
+local lfs = require "lfs" -- busted brings it
 
 local helper = {}
 
@@ -13,17 +14,16 @@ helper.program = arg and arg[-1] or "bin/gluarun"
 ---How many descriptors this process has open.
 ---@return integer
 function helper.descriptors()
-  local listing = io.popen("ls /proc/$PPID/fd | wc -l")
-  local n = listing:read("*n")
-  listing:close()
+  local n = -3 -- ".", ".." and the listing itself
+  for _ in lfs.dir("/proc/self/fd") do
+    n = n + 1
+  end
   return n
 end
 
----What is alive on the hub: counts that shall be the same before and after each spec.
----@return table
+---What is alive on the hub, once everything that is ready has run.
+---@return table counts by name
 function helper.alive()
-  collectgarbage()
-  collectgarbage()
   glua.idle()
   local stats = glua.gethub().stats()
   return {
@@ -32,8 +32,19 @@ function helper.alive()
   }
 end
 
+-- Names what there is more of than before; nil if there is nothing.
+local function excess(before)
+  local more = {}
+  for name, count in pairs(helper.alive()) do
+    if count > before[name] then
+      more[#more + 1] = ("%s: %d before, %d after"):format(name, before[name], count)
+    end
+  end
+  return more[1] and table.concat(more, "; ")
+end
+
 ---Has each `it` of the calling describe checked: it ends in time, and leaves no greenlet,
----timer, watcher or descriptor behind.
+---timer, watcher or descriptor behind; what the collector takes away may be left to it.
 function helper.leaves_nothing_behind()
   local env = getfenv(2)
   local before, limit
@@ -44,11 +55,13 @@ function helper.leaves_nothing_behind()
   end)
   env.after_each(function()
     limit:cancel()
-    local after = helper.alive()
-    for name, count in pairs(before) do
-      if after[name] ~= count then
-        error(("%s: %d before, %d after"):format(name, count, after[name]), 0)
-      end
+    if excess(before) then
+      collectgarbage()
+      collectgarbage()
+    end
+    local more = excess(before)
+    if more then
+      error(more, 0)
     end
   end)
 end
@@ -102,6 +115,32 @@ function helper.run(text, ...)
   os.remove(path)
   result.path = path
   return result
+end
+
+---Asserts that fn raises an error with the message, at fn's own first line.
+---@param message string
+---@param fn function written in one line
+function helper.misuse(message, fn)
+  local place = debug.getinfo(fn, "S")
+  local expected = ("%s:%d: %s"):format(place.short_src, place.linedefined, message)
+  local ok, e = pcall(fn)
+  if ok or e ~= expected then
+    error(("expected the error\n  %s\ngot\n  %s"):format(expected, ok and "none" or tostring(e)), 2)
+  end
+end
+
+---A number of things to do, far smaller in a run in which the collector works all the time.
+---@param n integer
+---@return integer
+function helper.many(n)
+  return os.getenv("GLUA_GC") == "stress" and math.min(n, 50) or n
+end
+
+---Keeps the processor for so many seconds, without parking.
+---@param seconds number
+function helper.burn(seconds)
+  local till = glua.now() + seconds
+  repeat until glua.now() >= till
 end
 
 return helper

@@ -6,6 +6,7 @@
 local _, core = ...
 
 require "glua.coroutine"
+require "glua.finalizer"
 require "glua.yieldable"
 
 core.hooks.GreenletExit = require("glua.errors").GreenletExit

@@ -2,15 +2,29 @@
 
 local _, core = ...
 
+local getinfo = debug.getinfo
+
 local check = {}
 
----Raises "bad argument #n to 'name' (...)" at the line of the public function's caller.
+---Raises an error at the script's line that called into the runtime, however deep in it the
+---mistake was found.
+---@param message string
+function check.misuse(message)
+  local level = 2
+  local frame = getinfo(level, "Sl")
+  while frame and (frame.currentline < 0 or frame.source:find("=[glua", 1, true) == 1) do
+    level = level + 1
+    frame = getinfo(level, "Sl")
+  end
+  error((frame and ("%s:%d: "):format(frame.short_src, frame.currentline) or "") .. message, 0)
+end
+
+---Raises "bad argument #n to 'name' (...)", in the same way.
 ---@param n integer
 ---@param name string
 ---@param message string
----@param level? integer frames between the public function and here; default 1
-function check.fail(n, name, message, level)
-  error(("bad argument #%d to '%s' (%s)"):format(n, name, message), 3 + (level or 1))
+function check.fail(n, name, message)
+  check.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, message))
 end
 
 local fail = check.fail
@@ -19,7 +33,13 @@ local function got(value)
   return type(value) == "number" and tostring(value) or type(value)
 end
 
----An optional timeout. A Timeout object is started if it was not; the caller then parks
+---@return boolean whether it is a Timeout object
+function check.is_timeout(value)
+  return type(value) == "table" and rawget(value, "kind") == "Timeout"
+end
+
+---An optional timeout. A Timeout object that is not started is as good as its seconds, and
+---stays as it is. One that the calling greenlet has started runs on: the caller then parks
 ---without a limit, and gives it to `interrupted`.
 ---@param value? number|glua.Timeout
 ---@param n integer
@@ -32,13 +52,35 @@ function check.timeout(value, n, name)
     if value >= 0 then
       return value < math.huge and value or nil
     end
-  elseif type(value) == "table" and rawget(value, "kind") == "Timeout" then
-    if not value.pending then
-      value:start()
+  elseif check.is_timeout(value) then
+    if value.pending and value.owner == core.current() then
+      return nil
     end
-    return nil
+    return check.timeout(value.seconds, n, name)
   end
   return fail(n, name, "timeout: non-negative seconds expected, got " .. got(value))
+end
+
+---The options of a kill.
+check.KILL_OPTIONS = {block = true, timeout = true}
+
+---A table of options, or nil.
+---@param value any
+---@param known table<string, true>
+---@param n integer
+---@param name string
+---@return table options empty for nil
+function check.options(value, known, n, name)
+  if value == nil then
+    return {}
+  end
+  check.type(value, "table", n, name)
+  for key in pairs(value) do
+    if not known[key] then
+      fail(n, name, ("unknown option '%s'"):format(tostring(key)))
+    end
+  end
+  return value
 end
 
 ---Seconds that must be there.
@@ -56,8 +98,8 @@ end
 ---A function, or a value with __call.
 function check.callable(value, n, name)
   if type(value) ~= "function" then
-    local mt = getmetatable(value)
-    if type(mt) ~= "table" or not mt.__call then
+    local mt = debug.getmetatable(value)
+    if not mt or not mt.__call then
       fail(n, name, "function expected, got " .. type(value))
     end
   end

@@ -1,6 +1,7 @@
 -- command.lua: what `gluarun [options] [script [args]]` does.
 
 local _, core = ...
+local protect = require("glua.interrupt").protect
 
 local USAGE = "usage: gluarun [options] [script.lua | -] [args]"
 
@@ -56,34 +57,44 @@ local function parse(argv)
   return actions, argv[i] and i
 end
 
--- The global `arg`, as lua has it: the script at 0, its arguments after it.
+-- The global `arg`, as luajit has it: the script at 0, its arguments after it, the program
+-- and its options before it.
 local function set_arg(argv, script)
   local arg = {}
   for i = 0, #argv do
     arg[i - (script or #argv + 1)] = argv[i]
   end
-  if not script then
-    arg = {[0] = argv[0]}
-  end
   _G.arg = arg
 end
 
--- Runs one option.
-local function act(action)
-  local what, value = action[1], action[2]
-  if what == "help" then
-    print(HELP)
-  elseif what == "version" then
-    print(("gluarun %s (%s)"):format(core.version, jit.version))
-  elseif what == "-l" then
-    _G[value] = require(value)
-  else
-    local chunk, message = loadstring(value, "=(command line)")
-    if not chunk then
-      error(message, 0)
-    end
-    chunk()
+local function show_help()
+  print(HELP)
+end
+
+local function show_version()
+  print(("gluarun %s (%s)"):format(core.version, jit.version))
+end
+
+local function load_module(name)
+  local ok, module = protect(require, name)
+  if not ok then
+    error(module, 0)
   end
+  _G[name] = module
+end
+
+-- What one option does: a function. It is called where it is returned, nameless, so that
+-- tracebacks say "in main chunk".
+local function action_of(option, value)
+  if option == "help" then
+    return show_help
+  elseif option == "version" then
+    return show_version
+  elseif option == "-l" then
+    return function() load_module(value) end
+  end
+  local chunk, message = loadstring(value, "=(command line)")
+  return chunk or error(message, 0)
 end
 
 local function run_script(argv, script)
@@ -103,7 +114,7 @@ local function main(argv)
   end
   set_arg(argv, script)
   for _, action in ipairs(actions) do
-    act(action)
+    action_of(action[1], action[2])()
   end
   if script then
     return run_script(argv, script)
@@ -115,10 +126,21 @@ local function main(argv)
   end
 end
 
--- The traceback without what the command itself adds at its end.
+-- The traceback without what comes after the last frame of the script's, which is this
+-- command's; nothing of it where there is no such frame: a script that cannot be loaded.
 local function user_traceback(text)
-  local at = text:find("\n\t[^\n]*%[glua%.command%]")
-  return at and text:sub(1, at - 1) or text
+  local message, frames = text:match("^(.-)(\nstack traceback:\n.*)$")
+  if not frames then
+    return text
+  end
+  local last = 0
+  for from, frame, to in frames:gmatch("()\n\t([^\n]*)()") do
+    local own = frame:find("^%[C%]:") or frame:find("^%[glua[%].]") or frame == "..."
+    if not own and from > last then
+      last = to - 1
+    end
+  end
+  return message .. frames:sub(1, last)
 end
 
 ---The exit status of the program when main has ended; prints why it failed.

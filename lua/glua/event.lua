@@ -40,6 +40,7 @@ end
 
 ---@return boolean
 function Event:is_set()
+  check.self(self, event_meta, "is_set")
   return self.flag
 end
 
@@ -67,7 +68,7 @@ function Event:wait(timeout)
   return false
 end
 
-links.mix_into(Event)
+links.mix_into(Event, true)
 
 ---@class glua.AsyncResult
 local AsyncResult = {}
@@ -91,7 +92,7 @@ end
 local function settle(self, name)
   check.self(self, result_meta, name)
   if self.done then
-    error(name .. ": the AsyncResult has its result already", 3)
+    check.misuse(name .. ": the AsyncResult has its result already")
   end
   self.done = true
   if self.waiters then
@@ -114,27 +115,27 @@ function AsyncResult:set_error(e)
   self:notify()
 end
 
----As a link of a Greenlet: takes over its outcome.
+---As a link of a Greenlet: takes over what its get returns or raises.
+---@param g glua.Greenlet
 function result_meta:__call(g)
-  if g:successful() then
-    local env = core.peek_env(g)
-    if env and env.n then
-      self:set(unpack(env, 1, env.n))
-    else
-      self:set()
-    end
-  else
-    self:set_error(g.exception)
+  check.greenlet(g, 1, "AsyncResult")
+  if not g:ready() then
+    check.misuse("AsyncResult: the Greenlet has not ended")
+  elseif not g:successful() then
+    return self:set_error(g.exception)
   end
+  return self:set(g:get())
 end
 
 ---@return boolean whether it has its result or error
 function AsyncResult:ready()
+  check.self(self, result_meta, "ready")
   return self.done
 end
 
 ---@return boolean whether it has a result
 function AsyncResult:successful()
+  check.self(self, result_meta, "successful")
   return self.done and not self.failed
 end
 

@@ -84,9 +84,9 @@ end
 
 function meta.__newindex(g, key, value)
   if key ~= "name" then
-    error(("a Greenlet has no field '%s' to set; use g.locals"):format(tostring(key)), 2)
+    check.misuse(("a Greenlet has no field '%s' to set; use g.locals"):format(tostring(key)))
   elseif value ~= nil and type(value) ~= "string" then
-    error("a Greenlet's name is a string, got " .. type(value), 2)
+    check.misuse("a Greenlet's name is a string, got " .. type(value))
   end
   core.env(g).name = value
 end
@@ -105,7 +105,7 @@ end
 local function start(g, seconds, name)
   check.greenlet(g, 1, name)
   if state(g) ~= "new" then
-    error(("%s: %s was started already"):format(name, tostring(g)), 3)
+    check.misuse(("%s: %s was started already"):format(name, tostring(g)))
   end
   local env = core.env(g)
   local fn, args = env.fn, env.args
@@ -121,6 +121,7 @@ end
 ---Has the hub run it after so many seconds.
 ---@param seconds number
 function Greenlet:start_later(seconds)
+  check.greenlet(self, 1, "start_later")
   check.seconds(seconds, 1, "start_later")
   start(self, math.max(seconds, 0), "start_later")
 end
@@ -145,13 +146,13 @@ function Greenlet:join(timeout)
   check.greenlet(self, 1, "join")
   local seconds = check.timeout(timeout, 1, "join")
   if self == core.current() then
-    error("a greenlet cannot join itself", 2)
+    check.misuse("join: a greenlet cannot join itself")
   end
   local st, message = core.join(self, seconds)
   if st then
     interrupted(timeout, message)
   end
-  return st == nil
+  return is_dead(self)
 end
 
 -- What get returns for a dead greenlet.
@@ -161,7 +162,7 @@ local function outcome(g)
   if s == "killed" then
     return nil, "killed"
   elseif s == "failed" then
-    error(env.error, 0)
+    interrupt.raise_from(g)
   elseif env and env.n then
     return unpack(env, 1, env.n)
   end
@@ -174,7 +175,7 @@ function Greenlet:get(timeout)
   check.greenlet(self, 1, "get")
   local seconds = check.timeout(timeout, 1, "get")
   if self == core.current() then
-    error("a greenlet cannot get its own result", 2)
+    check.misuse("get: a greenlet cannot wait for its own result")
   end
   core.await(self, 1)
   local st, message = core.join(self, seconds)
@@ -182,7 +183,7 @@ function Greenlet:get(timeout)
   if st then
     interrupted(timeout, message)
   end
-  if st ~= nil then
+  if not is_dead(self) then -- else it has ended since the time was over
     return nil, "timeout"
   end
   return outcome(self)
@@ -216,11 +217,8 @@ end
 ---@return boolean whether it is dead
 function Greenlet:kill(err, options)
   check.greenlet(self, 1, "kill")
-  if options ~= nil then
-    check.type(options, "table", 2, "kill")
-  end
-  local block = not options or options.block ~= false
-  local timeout = options and options.timeout
+  options = check.options(options, check.KILL_OPTIONS, 2, "kill")
+  local block, timeout = options.block ~= false, options.timeout
   check.timeout(timeout, 2, "kill")
   if is_dead(self) then
     return true
@@ -246,6 +244,7 @@ end
 ---Has fn(g) called, in a greenlet of its own, when it has ended.
 ---@param fn function
 function Greenlet:link(fn)
+  check.greenlet(self, 1, "link")
   check.callable(fn, 1, "link")
   links.add_to_greenlet(self, fn, false)
 end
@@ -253,6 +252,7 @@ end
 ---As link, if it ends without a failure.
 ---@param fn function
 function Greenlet:link_value(fn)
+  check.greenlet(self, 1, "link_value")
   check.callable(fn, 1, "link_value")
   links.add_to_greenlet(self, fn, false, false)
 end
@@ -260,6 +260,7 @@ end
 ---As link, if it fails; the failure is not reported then.
 ---@param fn function
 function Greenlet:link_exception(fn)
+  check.greenlet(self, 1, "link_exception")
   check.callable(fn, 1, "link_exception")
   links.add_to_greenlet(self, fn, false, true)
 end
@@ -267,6 +268,7 @@ end
 ---As link, but fn is called by the notifier itself and must not park.
 ---@param fn function
 function Greenlet:rawlink(fn)
+  check.greenlet(self, 1, "rawlink")
   check.callable(fn, 1, "rawlink")
   links.add_to_greenlet(self, fn, true)
 end
@@ -315,7 +317,7 @@ end
 function M.every(seconds, fn, ...)
   check.seconds(seconds, 1, "every")
   if seconds <= 0 then
-    check.fail(1, "every", "positive seconds expected, got " .. seconds, 0)
+    check.fail(1, "every", "positive seconds expected, got " .. seconds)
   end
   check.callable(fn, 2, "every")
   local sleep = require("glua.park").sleep

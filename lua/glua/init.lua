@@ -41,6 +41,24 @@ function glua.gethub()
   return hub
 end
 
+-- The error handler of `reporter`.
+local function with_traceback(e)
+  return rawequal(e, errors.GreenletExit) and e or debug.traceback(tostring(e), 2)
+end
+
+-- fn, for on_error. What it raises is printed, for it would come back to it; and so is the
+-- report that it could not deal with.
+local function reporter(fn)
+  return function(g, e, traceback)
+    local ok, failure = xpcall(fn, with_traceback, g, e, traceback)
+    if rawequal(failure, errors.GreenletExit) then
+      error(failure, 0)
+    elseif not ok then
+      io.stderr:write(traceback, "\n", tostring(failure), "\nthe function of on_error failed\n")
+    end
+  end
+end
+
 ---Has fn(greenlet, error, traceback) called, in a greenlet of its own, for each greenlet
 ---that fails while nobody waits for its result; nil: they are printed to stderr again. The
 ---greenlet is nil for one of spawn_raw.
@@ -49,7 +67,7 @@ function glua.on_error(fn)
   if fn ~= nil then
     check.callable(fn, 1, "on_error")
   end
-  core.hooks.on_error = fn
+  core.hooks.on_error = fn and reporter(fn)
 end
 
 ---@class glua.SignalHandler
@@ -62,6 +80,7 @@ end
 
 ---Stops it; the signal has its former effect again.
 function SignalHandler:cancel()
+  check.self(self, handler_meta, "cancel")
   if self.watch then
     core.unsignal(self.watch)
     self.watch = nil
@@ -74,12 +93,12 @@ end
 ---@return glua.SignalHandler
 function glua.signal(name, fn, ...)
   if type(name) ~= "string" and type(name) ~= "number" then
-    check.fail(1, "signal", "name or number expected, got " .. type(name), 0)
+    check.fail(1, "signal", "name or number expected, got " .. type(name))
   end
   check.callable(fn, 2, "signal")
   local watch = core.signal(name, {fn, n = select("#", ...) + 1, ...})
   if not watch then
-    check.fail(1, "signal", ("no signal to handle: '%s'"):format(tostring(name)), 0)
+    check.fail(1, "signal", ("no signal to handle: '%s'"):format(tostring(name)))
   end
   return setmetatable({watch = watch, name = tostring(name)}, handler_meta)
 end

@@ -11,7 +11,7 @@
 --   env.scopes    with_timeout and scope, innermost last: one that has expired or was
 --                 cancelled is raised at every park until its function is left
 --
--- shield() holds kill and thrown back, and what was started outside of it.
+-- shield() holds back SIGINT, kill and thrown, and what was started outside of it.
 
 local _, core = ...
 local errors = require "glua.errors"
@@ -67,19 +67,29 @@ local function is_due(entry, shield)
 end
 
 local function due_scope(env, shield)
-  for _, scope in ipairs(env.scopes) do
+  for i, scope in ipairs(env.scopes) do
     if is_due(scope, shield) then
-      return scope
+      return scope, i
     end
   end
 end
 
+-- Of several, the one whose time was over first.
 local function due_timeout(env, shield)
+  local first, at
   for i, timeout in ipairs(env.timeouts) do
-    if is_due(timeout, shield) then
-      return timeout, i
+    if is_due(timeout, shield) and (not first or timeout.deadline < first.deadline) then
+      first, at = timeout, i
     end
   end
+  return first, at
+end
+
+-- Whether the script's coroutine in which a scope was entered has yielded, or died, in
+-- the midst of it.
+local function is_outside(scope)
+  local status = scope.within and coroutine.status(scope.within)
+  return status == "suspended" or status == "dead"
 end
 
 ---Sets the core's flag anew: after something was raised, cancelled or left.
@@ -101,7 +111,7 @@ end
 
 local function pick(env)
   local shield = core.shield(0)
-  local event = shield == 0 and take_event()
+  local event = take_event()
   if event then
     return event
   end
@@ -117,7 +127,10 @@ local function pick(env)
     core.disarm(timeout.alarm)
     return timeout:raised(), timeout
   end
-  local scope = due_scope(env, shield)
+  local scope, at = due_scope(env, shield)
+  if scope and is_outside(scope) then
+    table.remove(env.scopes, at) -- its function may never go on: it is raised once
+  end
   return scope and scope.error
 end
 
@@ -151,7 +164,32 @@ function interrupt.kill(g)
   core.interrupt(g)
 end
 
--- The traceback of an error that protect() passes on, for who reports it in the end.
+---Adds a scope to those of the running greenlet.
+---@param scope {error: any, alarm: userdata?, cancelled: boolean?}
+---@return table env of the greenlet
+function interrupt.enter(scope)
+  local env = state_of(core.current())
+  scope.shield = core.shield(0)
+  scope.within = core.isyieldable() and coroutine.running() or nil
+  env.scopes[#env.scopes + 1] = scope
+  return env
+end
+
+---Takes it off. It is not always the innermost: a coroutine of the script's may have yielded
+---in the midst of one.
+---@param env table that enter has returned
+function interrupt.leave(env, scope)
+  local scopes = env.scopes
+  for i = #scopes, 1, -1 do
+    if scopes[i] == scope then
+      table.remove(scopes, i)
+      break
+    end
+  end
+  interrupt.refresh(env)
+end
+
+-- The traceback of an error that is passed on, for who reports it in the end: see box.c.
 local function keep_traceback(e)
   local g = core.current()
   if g and not errors.is_error(e) then
@@ -168,6 +206,22 @@ function interrupt.protect(fn, ...)
   return xpcall(fn, keep_traceback, ...)
 end
 
+---Raises what a failed Greenlet has raised; its traceback goes with it.
+---@param g glua.Greenlet
+function interrupt.raise_from(g)
+  local env = core.env(g)
+  local e, traceback = env.error, env.traceback
+  if not errors.is_error(e) then
+    core.env(core.current()).passing = {
+      error = e,
+      traceback = ("%s\nwhich is passed on by %s\n%s"):format(
+        traceback:sub((traceback:find("\nstack traceback:", 1, true))), tostring(g),
+        debug.traceback("", 2):sub(2)),
+    }
+  end
+  error(e, 0)
+end
+
 local function leave_shield(ok, ...)
   core.shield(-1)
   interrupt.refresh(state_of(core.current()))
@@ -177,7 +231,8 @@ local function leave_shield(ok, ...)
   return ...
 end
 
----Runs fn(...) while kills, cancellations and outer timeouts wait until it has returned.
+---Runs fn(...) while kills, cancellations and outer timeouts wait until it has returned. Only
+---LoopExit comes through: what would wait for ever never returns.
 ---@param fn function
 ---@return any ... what fn returns
 function interrupt.shield(fn, ...)

@@ -5,8 +5,16 @@
 
 local _, core = ...
 local check = require "glua.check"
+local interrupt = require "glua.interrupt"
 
 local links = {}
+
+-- Fails as a raw link has failed.
+local function fail(e, passing)
+  local env = core.env(core.current())
+  env.name, env.passing = "link", passing
+  error(e, 0)
+end
 
 -- Calls one link. A raw one that fails is reported like a failed greenlet, and the next
 -- ones are called all the same.
@@ -15,41 +23,35 @@ local function call(link, object)
     core.spawn(link.fn, object)
     return
   end
-  local ok, e = pcall(link.fn, object)
+  local ok, e = interrupt.protect(link.fn, object)
   if not ok then
-    core.spawn_raw(error, e, 0)
+    core.spawn_raw(fail, e, core.env(core.current()).passing)
   end
 end
 
----Appends a link to a list.
-function links.add(list, fn, raw)
-  list[#list + 1] = {fn = fn, raw = raw}
-end
-
----Takes the first link to fn off the list.
----@return boolean found
-function links.remove(list, fn)
+-- Takes the first link to fn off the list; returns it, nil if there is none.
+local function remove(list, fn)
   for i, link in ipairs(list) do
     if link.fn == fn then
-      table.remove(list, i)
-      return true, link
+      link.gone = true
+      return table.remove(list, i)
     end
   end
-  return false
 end
 
----Calls every link that is in the list now and, at its turn, still there.
-local function call_all(list, object)
-  local now = {}
-  for i, link in ipairs(list) do
-    now[i] = link
+-- What `notify` has called a little later.
+local function call_due(object)
+  object.notifying = nil
+  local due = {}
+  for _, link in ipairs(object.links) do
+    if link.due then
+      link.due = false
+      due[#due + 1] = link
+    end
   end
-  for _, link in ipairs(now) do
-    for _, still in ipairs(list) do
-      if still == link then
-        call(link, object)
-        break
-      end
+  for _, link in ipairs(due) do
+    if not link.gone and (object.links_stay_due or object:ready()) then
+      call(link, object)
     end
   end
 end
@@ -89,8 +91,8 @@ end
 function links.remove_from_greenlet(g, fn)
   local env = core.peek_env(g)
   if env and env.links then
-    local found, link = links.remove(env.links, fn)
-    if found and link.when then
+    local link = remove(env.links, fn)
+    if link and link.when then
       core.await(g, -1)
     end
   end
@@ -98,38 +100,46 @@ end
 
 ---Gives a class rawlink, unlink and notify; its objects are ready when `ready()` is true.
 ---The links of such an object are called each time it becomes ready, until unlinked.
-function links.mix_into(class)
+---@param stay_due? boolean they are called also if it is no longer ready at their turn
+function links.mix_into(class, stay_due)
+  class.links_stay_due = stay_due
+
   ---Has fn(object) called whenever the object is ready; it must not park.
   ---@param fn function
   function class:rawlink(fn)
+    check.type(self, "table", 1, "rawlink")
     check.callable(fn, 1, "rawlink")
     self.links = self.links or {}
-    links.add(self.links, fn, true)
-    if self:ready() then
-      self:notify()
+    local ready = self:ready()
+    self.links[#self.links + 1] = {fn = fn, raw = true, due = ready, gone = false}
+    if ready and not self.notifying then
+      self.notifying = true
+      core.spawn_raw(call_due, self)
     end
   end
 
   ---Takes the link to fn away.
   ---@param fn function
   function class:unlink(fn)
+    check.type(self, "table", 1, "unlink")
     if self.links then
-      links.remove(self.links, fn)
+      remove(self.links, fn)
     end
   end
 
-  -- Calls the links soon, if the object is still ready then.
+  -- Has the links called soon. No closure is made here: the JIT could not compile the
+  -- callers, and release() is one of them.
   function class:notify()
-    if self.notifying or not self.links or #self.links == 0 then
-      return
-    end
-    self.notifying = true
-    core.spawn_raw(function()
-      self.notifying = nil
-      if self:ready() then
-        call_all(self.links, self)
+    local list = self.links
+    if list and list[1] then
+      for i = 1, #list do
+        list[i].due = true
       end
-    end)
+      if not self.notifying then
+        self.notifying = true
+        core.spawn_raw(call_due, self)
+      end
+    end
   end
 end
 

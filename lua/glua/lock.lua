@@ -51,7 +51,7 @@ end
 ---Gives one back: to the first who waits, if anybody does.
 function Semaphore:release()
   if self.counter >= self.bound then
-    error("release: more often than it was acquired", 2)
+    check.misuse("release: more often than it was acquired")
   end
   if self.waiting > 0 and wake(self.waiters) then
     self.waiting = self.waiting - 1
@@ -100,7 +100,7 @@ local lock_meta = meta_of("Lock", Semaphore)
 
 local function new(meta, n, bound)
   if n ~= nil and (type(n) ~= "number" or n < 0 or n % 1 ~= 0) then
-    check.fail(1, meta.__name, "non-negative integer expected, got " .. tostring(n), 1)
+    check.fail(1, meta.__name, "non-negative integer expected, got " .. tostring(n))
   end
   return setmetatable({
     counter = n or 1,
@@ -139,7 +139,11 @@ local RLock = {}
 local rlock_meta = {__name = "RLock", __index = RLock}
 
 function rlock_meta:__tostring()
-  return ("<RLock held %d times by %s>"):format(self.depth, tostring(self.owner))
+  if self.depth == 0 then
+    return self.lock:locked() and "<RLock changing hands>" or "<RLock free>"
+  end
+  local times = self.depth == 1 and "once" or ("%d times"):format(self.depth)
+  return ("<RLock held %s by %s>"):format(times, tostring(self.owner))
 end
 
 ---Takes it; the holder always can.
@@ -160,7 +164,7 @@ end
 ---Undoes one acquire; the last one gives the lock away.
 function RLock:release()
   if self.owner ~= core.current() then
-    error("release: the RLock is not held by this greenlet", 2)
+    check.misuse("release: the RLock is not held by this greenlet")
   end
   self.depth = self.depth - 1
   if self.depth == 0 then
@@ -171,7 +175,7 @@ end
 
 ---@return boolean whether somebody holds it
 function RLock:locked()
-  return self.depth > 0
+  return self.lock:locked() -- depth is 0 while it changes hands
 end
 
 RLock.with = Semaphore.with
@@ -193,7 +197,17 @@ function condition_meta:__tostring()
     core.waiters(self.waiters))
 end
 
+-- A Lock does not know its holder, so of that only the holding is checked.
+local function check_held(self, name)
+  local lock = self.lock
+  if not lock:locked() or lock.depth and lock.owner ~= core.current() then
+    check.misuse(name .. ": the Condition's lock is not held")
+  end
+end
+
 ---Acquires its lock.
+---@param timeout? number|glua.Timeout
+---@return boolean
 function Condition:acquire(timeout)
   return self.lock:acquire(timeout)
 end
@@ -210,24 +224,25 @@ end
 
 Condition.with = Semaphore.with
 
+local function acquire_times(lock, n)
+  for _ = 1, n do
+    lock:acquire()
+  end
+end
+
 ---Releases the lock, parks until notified, and acquires the lock again, whatever happened.
 ---@param timeout? number|glua.Timeout
 ---@return boolean whether it was notified
 function Condition:wait(timeout)
   local seconds = check.timeout(timeout, 1, "wait")
-  if not self.lock:locked() then
-    error("wait: the Condition's lock is not held", 2)
-  end
-  local depth = self.lock.depth
-  for _ = 1, depth or 1 do
-    self.lock:release()
+  check_held(self, "wait")
+  local lock = self.lock
+  local depth = lock.depth or 1
+  for _ = 1, depth do
+    lock:release()
   end
   local st, message = park(self.waiters, seconds)
-  interrupt.shield(function()
-    for _ = 1, depth or 1 do
-      self.lock:acquire()
-    end
-  end)
+  interrupt.shield(acquire_times, lock, depth)
   if st then
     interrupted(timeout, message)
   end
@@ -236,45 +251,53 @@ end
 
 ---Parks until predicate() is true, which is asked with the lock held.
 ---@param predicate fun(): any
----@param timeout? number
+---@param timeout? number|glua.Timeout
 ---@return any what predicate returned last
 function Condition:wait_for(predicate, timeout)
   check.callable(predicate, 1, "wait_for")
   local seconds = check.timeout(timeout, 2, "wait_for")
   local deadline = seconds and core.now() + seconds
   local result = predicate()
-  while not result do
-    local left = deadline and deadline - core.now()
-    if left and left <= 0 then
-      break
-    end
-    self:wait(left)
+  local notified = true
+  while not result and notified do
+    notified = self:wait(deadline and math.max(deadline - core.now(), 0) or timeout)
     result = predicate()
   end
   return result
 end
 
+local function notify(self, n)
+  while n > 0 and wake(self.waiters) do
+    n = n - 1
+  end
+end
+
 ---Wakes n of those who wait, in order.
 ---@param n? integer default 1
 function Condition:notify(n)
-  if not self.lock:locked() then
-    error("notify: the Condition's lock is not held", 2)
+  if n ~= nil then
+    check.count(n, 1, "notify")
   end
-  for _ = 1, n or 1 do
-    if not wake(self.waiters) then
-      return
-    end
-  end
+  check_held(self, "notify")
+  notify(self, n or 1)
 end
 
 ---Wakes all who wait.
 function Condition:notify_all()
-  self:notify(math.huge)
+  check_held(self, "notify_all")
+  notify(self, math.huge)
 end
 
 ---@param lock? glua.Semaphore|glua.RLock default a new RLock
 ---@return glua.Condition
 function M.Condition(lock)
+  if lock ~= nil then
+    local kind = getmetatable(lock)
+    if kind ~= rlock_meta and kind ~= lock_meta and kind ~= semaphore_meta
+      and kind ~= bounded_meta then
+      check.fail(1, "Condition", "lock expected, got " .. type(lock))
+    end
+  end
   return setmetatable({lock = lock or M.RLock(), waiters = core.waitlist("Condition.wait")},
     condition_meta)
 end
@@ -297,13 +320,17 @@ end
 ---@return string?
 function Barrier:wait(timeout)
   local seconds = check.timeout(timeout, 1, "wait")
+  local round = self.round
+  local index = self.count + 1
+  if index == self.parties and core.waiters(self.waiters) < self.count then
+    self:abort() -- one of them has given up, and has not run since to say so
+  end
   if self.broken then
     return nil, "broken"
   end
-  self.count = self.count + 1
-  local index = self.count
+  self.count = index
   if index == self.parties then
-    self.count = 0
+    self.count, self.round = 0, round + 1
     wake_all(self.waiters)
     return index
   end
@@ -314,7 +341,9 @@ function Barrier:wait(timeout)
     end
     return index
   end
-  self:abort()
+  if round == self.round then
+    self:abort()
+  end
   if st then
     interrupted(timeout, message)
   end
@@ -331,7 +360,7 @@ end
 ---Makes it new; who waits gets nil, "broken".
 function Barrier:reset()
   self:abort()
-  self.broken = false
+  self.broken, self.round = false, self.round + 1
 end
 
 ---A point where n greenlets wait for each other, again and again.
@@ -340,7 +369,11 @@ end
 function M.Barrier(n)
   check.count(n, 1, "Barrier")
   return setmetatable({
-    parties = n, count = 0, broken = false, waiters = core.waitlist("Barrier.wait"),
+    parties = n,
+    count = 0,       -- how many are here
+    round = 1,       -- of the use; one who gives up late does not break the next
+    broken = false,
+    waiters = core.waitlist("Barrier.wait"),
   }, barrier_meta)
 end
 

@@ -2,9 +2,11 @@
 
 local _, core = ...
 local check = require "glua.check"
+local interrupt = require "glua.interrupt"
 local lock = require "glua.lock"
 local queue = require "glua.queue"
 local event = require "glua.event"
+require "glua.greenlet" -- gives the Greenlets that spawn returns their methods
 
 ---@class glua.Group
 local Group = {}
@@ -47,6 +49,10 @@ function Group:add(g)
   end
   if self.room then
     self.room:acquire()
+    if self.members[g] then -- somebody has added it meanwhile
+      self.room:release()
+      return
+    end
   end
   adopt(self, g)
   if core.state(g) == "new" then
@@ -111,23 +117,46 @@ function Group:join(timeout)
   return true
 end
 
----Kills all its Greenlets, and parks until they have ended.
+---Kills all its Greenlets, also those that come meanwhile, and parks until they have ended.
 ---@param err? any
----@param options? {block: boolean, timeout: number}
+---@param options? {block: boolean, timeout: number|glua.Timeout}
 ---@return boolean whether it is empty
 function Group:kill(err, options)
-  for g in self:each() do
-    g:kill(err, {block = false})
-  end
-  if options and options.block == false then
-    return self.size == 0
-  end
-  return self:join(options and options.timeout)
+  options = check.options(options, check.KILL_OPTIONS, 2, "kill")
+  local block, timeout = options.block ~= false, options.timeout
+  local seconds = check.timeout(timeout, 2, "kill")
+  local deadline = seconds and core.now() + seconds
+  local current, killed = core.current(), {}
+  repeat
+    for g in self:each() do
+      if g ~= current and not killed[g] then
+        killed[g] = true
+        g:kill(err, {block = false})
+      end
+    end
+    if self.members[current] then
+      current:kill(err)
+    end
+    local g = next(self.members)
+    if g and block then
+      if not g:join(deadline and math.max(deadline - core.now(), 0) or timeout) then
+        return false
+      end
+      self:discard(g) -- as its link will do soon
+    end
+  until not block or self.size == 0
+  return self.size == 0
 end
 
----Calls fn(...) in a Greenlet of the group and returns its results, or raises its error.
+---Calls fn(...) in a Greenlet of the group and returns its results, or raises its error. A
+---greenlet of the group itself calls it directly: in a full Pool it could wait for ever.
 ---@param fn function
+---@return any ...
 function Group:apply(fn, ...)
+  check.callable(fn, 1, "apply")
+  if self.members[core.current()] then
+    return fn(...)
+  end
   return self:spawn(fn, ...):get()
 end
 
@@ -135,6 +164,7 @@ end
 ---@param fn function
 ---@return glua.Greenlet
 function Group:apply_async(fn, ...)
+  check.callable(fn, 1, "apply_async")
   return self:spawn(fn, ...)
 end
 
@@ -151,31 +181,15 @@ local function iterate(source, name)
   elseif type(source) == "table" and source.iter then
     return source:iter()
   end
-  return check.fail(2, name, "list or iterator expected, got " .. type(source), 1)
+  return check.fail(2, name, "list or iterator expected, got " .. type(source))
 end
 
----fn(item) for each item of the list, at the same time; the results in the order of the
----list. Raises the first error, and kills the rest.
----@param fn function
----@param list table|function
----@return table # with `n`
-function Group:map(fn, list)
-  check.callable(fn, 1, "map")
-  local results, n = {}, 0
-  for index, value in self:imap(function(item) return {fn(item)} end,
-    iterate(list, "map")) do
-    n = index
-    results[index] = value[1]
-  end
-  results.n = n
-  return results
-end
-
--- One feeder takes the items and spawns; its greenlets put {index, ok, result} into out.
+-- One feeder takes the items and spawns; the outcomes come to the queue `out`, each as
+-- {index=, value=} of an item, or {failed=Greenlet}; the feeder's own has no index, and the
+-- number of items as its value.
 local function start_feeder(self, fn, source, out, window)
   local children = {}
-  local feeder
-  feeder = core.spawn(function()
+  local feeder = core.spawn(function()
     local index = 0
     while true do
       if window then
@@ -192,14 +206,17 @@ local function start_feeder(self, fn, source, out, window)
       children[child] = true
       child:rawlink(function()
         children[child] = nil
-        local ok = child:successful()
-        out:put_nowait({i, ok, ok and child.value or child.exception, child})
+        if child:successful() then
+          out:put_nowait {index = i, value = child.value}
+        else
+          out:put_nowait {index = i, failed = child}
+        end
       end)
     end
-    out:put_nowait({false, true, index})
+    out:put_nowait {value = index}
   end)
   feeder:link_exception(function()
-    out:put_nowait({false, false, feeder.exception})
+    out:put_nowait {failed = feeder}
   end)
   return function()
     feeder:kill(nil, {block = false})
@@ -209,8 +226,77 @@ local function start_feeder(self, fn, source, out, window)
   end
 end
 
+-- What the iterations share: `take` returns the next outcome of an item, or nothing when
+-- all have come; it raises what the iterator of the items has raised. `stop` kills what
+-- still runs, as does, soon, the collection of an iteration that was left early; `fail` does
+-- so and raises what a greenlet has raised.
+local function run(self, fn, source, window)
+  local out = queue.Queue()
+  local stop = start_feeder(self, fn, source, out, window)
+  local taken, total = 0, nil
+  local guard = newproxy(true)
+  getmetatable(guard).__gc = function()
+    if taken ~= total then
+      core.spawn_raw(stop)
+    end
+  end
+  local r = {guard = guard}
+  function r.take()
+    while taken ~= total do
+      local outcome = out:get()
+      if outcome.index then
+        taken = taken + 1
+        return outcome
+      elseif outcome.failed then
+        r.fail(outcome.failed)
+      end
+      total = outcome.value
+    end
+  end
+  function r.stop()
+    taken, total = 0, 0
+    stop()
+  end
+  function r.fail(g)
+    r.stop()
+    interrupt.raise_from(g)
+  end
+  function r.release()
+    if window then
+      window:release()
+    end
+  end
+  return r
+end
+
+---fn(item) for each item of the list, at the same time; the results in the order of the
+---list. Raises the first error, and kills the rest.
+---@param fn function
+---@param list table|function
+---@return table # with `n`
+function Group:map(fn, list)
+  check.callable(fn, 1, "map")
+  local r = run(self, fn, iterate(list, "map"))
+  local results, n = {}, 0
+  local ok, e = interrupt.protect(function()
+    for outcome in r.take do
+      if outcome.failed then
+        interrupt.raise_from(outcome.failed)
+      end
+      n = n + 1
+      results[outcome.index] = outcome.value
+    end
+  end)
+  if not ok then
+    r.stop()
+    error(e, 0)
+  end
+  results.n = n
+  return results
+end
+
 local function window_of(options, name)
-  local maxsize = options and options.maxsize
+  local maxsize = check.options(options, {maxsize = true}, 3, name).maxsize
   if maxsize == nil then
     return nil
   end
@@ -218,67 +304,55 @@ local function window_of(options, name)
 end
 
 ---Iterates over index, fn(item) for each item, in the order of the items, while they are
----computed at the same time. An error of fn is raised by the iteration.
+---computed at the same time. An error of fn is raised when its turn comes, and ends the
+---iteration and what still runs of it.
 ---@param fn function
 ---@param it table|function list or iterator
----@param options? {maxsize: integer} how many results may wait to be taken
+---@param options? {maxsize: integer} how many items may be ahead of the iteration
+---@return fun(): integer?, any
 function Group:imap(fn, it, options)
   check.callable(fn, 1, "imap")
-  local window = window_of(options, "imap")
-  local out = queue.Queue()
-  local stop = start_feeder(self, fn, iterate(it, "imap"), out, window)
-  local waiting, nextup, total = {}, 1, nil
+  local r = run(self, fn, iterate(it, "imap"), window_of(options, "imap"))
+  local waiting, nextup = {}, 1
   return function()
-    while not waiting[nextup] do
-      if total and nextup > total then
+    local outcome = waiting[nextup]
+    while not outcome do
+      local new = r.take()
+      if not new then
         return nil
       end
-      local message = out:get()
-      if not message[2] then
-        stop()
-        error(message[3], 0)
-      elseif message[1] then
-        waiting[message[1]] = message
-      else
-        total = message[3]
-      end
+      waiting[new.index] = new
+      outcome = waiting[nextup]
     end
-    local message = waiting[nextup]
     waiting[nextup] = nil
     nextup = nextup + 1
-    if window then
-      window:release()
+    r.release()
+    if outcome.failed then
+      waiting = {}
+      r.fail(outcome.failed)
     end
-    return message[1], message[3]
+    return outcome.index, outcome.value
   end
 end
 
----As imap, in the order in which the results come: index, result.
+---As imap, in the order in which the results come.
 ---@param fn function
 ---@param it table|function
 ---@param options? {maxsize: integer}
+---@return fun(): integer?, any
 function Group:imap_unordered(fn, it, options)
   check.callable(fn, 1, "imap_unordered")
-  local window = window_of(options, "imap_unordered")
-  local out = queue.Queue()
-  local stop = start_feeder(self, fn, iterate(it, "imap_unordered"), out, window)
-  local given, total = 0, nil
+  local r = run(self, fn, iterate(it, "imap_unordered"), window_of(options, "imap_unordered"))
   return function()
-    while not (total and given >= total) do
-      local message = out:get()
-      if not message[2] then
-        stop()
-        error(message[3], 0)
-      elseif message[1] then
-        given = given + 1
-        if window then
-          window:release()
-        end
-        return message[1], message[3]
-      else
-        total = message[3]
-      end
+    local outcome = r.take()
+    if not outcome then
+      return nil
     end
+    r.release()
+    if outcome.failed then
+      r.fail(outcome.failed)
+    end
+    return outcome.index, outcome.value
   end
 end
 

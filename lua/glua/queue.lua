@@ -76,7 +76,8 @@ local function stored(self)
   self:notify()
 end
 
--- Takes in what is offered, as long as there is room.
+-- Takes in what is offered, as long as there is room. An item that cannot be compared with
+-- those of a PriorityQueue is an error of its putter, not of the one who made room.
 local function admit(self)
   while self.putting > 0 and self.count < self.maxsize do
     local tag = wake(self.putters, true)
@@ -84,11 +85,28 @@ local function admit(self)
       return
     end
     self.putting = self.putting - 1
-    self:push(self.offers[tag])
+    local item = self.offers[tag]
     self.offers[tag] = nil
-    if self.unfinished then
+    local ok, e = true, nil
+    if self.less then
+      ok, e = pcall(self.push, self, item)
+    else
+      self:push(item)
+    end
+    if not ok then
+      self.refused[tag] = {e}
+    elseif self.unfinished then
       self.unfinished = self.unfinished + 1
     end
+  end
+end
+
+-- Raises what admit has kept for the putter with this tag.
+local function raise_if_refused(self, tag)
+  local refusal = self.refused and self.refused[tag]
+  if refusal then
+    self.refused[tag] = nil
+    error(refusal[1], 0)
   end
 end
 
@@ -100,6 +118,9 @@ local function offer(self, item)
   self.offered = self.offered + 1
   self.offers[self.offered] = item
   self.putting = self.putting + 1
+  if self.maxsize == 0 and self.watched then
+    self:notify() -- a Channel becomes ready by an offer
+  end
   return self.offered
 end
 
@@ -126,9 +147,45 @@ local function put_now(self, item)
   return true
 end
 
+-- Parks with the item until somebody takes it in.
+local function put_waiting(self, item, seconds, timeout)
+  local tag = offer(self, item)
+  local st, taken = park(self.putters, seconds, tag)
+  if st == nil then
+    if taken then
+      raise_if_refused(self, tag)
+      return true
+    end
+    return nil, "closed"
+  end
+  self.putting = self.putting - 1
+  self.offers[tag] = nil
+  if st then
+    interrupted(timeout, taken)
+  end
+  return nil, "full"
+end
+
+-- Parks until somebody puts.
+local function get_waiting(self, seconds, timeout)
+  self.getting = self.getting + 1
+  local st, item = park(getters_of(self), seconds)
+  if st == nil then
+    if item == nil then
+      return nil, "closed"
+    end
+    return item
+  end
+  self.getting = self.getting - 1
+  if st then
+    interrupted(timeout, item)
+  end
+  return nil, "empty"
+end
+
 local function check_item(item, name)
   if item == nil then
-    check.fail(1, name, "item expected, got nil", 1)
+    check.fail(1, name, "item expected, got nil")
   end
 end
 
@@ -151,20 +208,7 @@ function Queue:put(item, timeout)
   if put_now(self, item) then
     return true
   end
-  local tag = offer(self, item)
-  local st, taken = park(self.putters, seconds, tag)
-  if st == nil then
-    if taken then
-      return true
-    end
-    return nil, "closed"
-  end
-  self.putting = self.putting - 1
-  self.offers[tag] = nil
-  if st then
-    interrupted(timeout, taken)
-  end
-  return nil, "full"
+  return put_waiting(self, item, seconds, timeout)
 end
 
 ---Puts an item if there is room for it now.
@@ -199,19 +243,7 @@ function Queue:get(timeout)
   if self.closed then
     return nil, "closed"
   end
-  self.getting = self.getting + 1
-  local st, item = park(getters_of(self), seconds)
-  if st == nil then
-    if item == nil then
-      return nil, "closed"
-    end
-    return item
-  end
-  self.getting = self.getting - 1
-  if st then
-    interrupted(timeout, item)
-  end
-  return nil, "empty"
+  return get_waiting(self, seconds, timeout)
 end
 
 ---Takes the next item if there is one.
@@ -241,7 +273,7 @@ function Queue:peek(timeout)
     if st then
       interrupted(timeout, message)
     end
-    if st ~= nil then
+    if st ~= nil and self.count == 0 then
       return nil, "empty"
     end
   end
@@ -281,11 +313,12 @@ end
 
 ---Closes it: put gives nil, "closed" from now on, also to those who wait in it; get gives
 ---what is left, then nil, "closed".
----@param discard? boolean drop what is left
+---@param discard? boolean drop what is left; for a JoinableQueue that counts as done
 function Queue:close(discard)
-  if discard then
-    while self.count > 0 do
-      self:pop()
+  while discard and self.count > 0 do
+    self:pop()
+    if self.unfinished and self.unfinished > 0 then
+      self:task_done()
     end
   end
   if self.closed then
@@ -323,14 +356,14 @@ local queue_meta = {__name = "Queue", __index = Queue, __tostring = describe}
 local function new(meta, maxsize, items)
   local name = meta.__name
   if maxsize == 0 then
-    check.fail(1, name, "maxsize must not be 0: use Channel for a rendezvous", 1)
+    check.fail(1, name, "maxsize must not be 0: use Channel for a rendezvous")
   elseif maxsize ~= nil then
     check.count(maxsize, 1, name)
   end
   if items ~= nil then
     check.type(items, "table", 2, name)
     if #items > (maxsize or math.huge) then
-      check.fail(2, name, "more items than maxsize", 1)
+      check.fail(2, name, "more items than maxsize")
     end
   end
   local self = setmetatable({
@@ -344,6 +377,8 @@ local function new(meta, maxsize, items)
     peekers = nil,
     watched = false,           -- there are or were peekers or links
     unfinished = false,        -- of a JoinableQueue: how many items are not done
+    less = nil,                -- of a PriorityQueue
+    refused = nil,             -- of a PriorityQueue: {error} by the tag of its putter
     links = nil, notifying = nil,
   }, meta)
   return self
@@ -395,7 +430,8 @@ function M.LifoQueue(maxsize, items)
 end
 
 -- Priority: a binary heap of items, and beside it the numbers of their coming, so that
--- equal items come out in the order in which they came.
+-- equal items come out in the order in which they came. Everything is compared before
+-- anything is moved: an error in a comparison leaves the heap as it was.
 
 local Priority, priority_meta = class("PriorityQueue", Queue)
 
@@ -406,46 +442,54 @@ local function before(self, a, a_number, b, b_number)
   return a_number < b_number and not self.less(b, a)
 end
 
+local function parent(i)
+  return (i - i % 2) / 2
+end
+
 function Priority:push(item)
   local heap, numbers = self.ring, self.numbers
-  local number = self.next_number
-  self.next_number = number + 1
-  local i = self.count + 1
-  self.count = i
-  while i > 1 do
-    local up = (i - i % 2) / 2
+  local number, last = self.next_number, self.count + 1
+  local place = last
+  while place > 1 do
+    local up = parent(place)
     if not before(self, item, number, heap[up], numbers[up]) then
       break
     end
+    place = up
+  end
+  local i = last
+  while i > place do
+    local up = parent(i)
     heap[i], numbers[i] = heap[up], numbers[up]
     i = up
   end
-  heap[i], numbers[i] = item, number
+  heap[place], numbers[place] = item, number
+  self.count, self.next_number = last, number + 1
 end
 
 function Priority:pop()
-  local heap, numbers = self.ring, self.numbers
-  local item, n = heap[1], self.count
-  local last, number = heap[n], numbers[n]
-  heap[n] = false
-  n = n - 1
-  self.count = n
-  local i = 1
-  while 2 * i <= n do
-    local child = 2 * i
-    if child < n and before(self, heap[child + 1], numbers[child + 1], heap[child],
+  local heap, numbers, n = self.ring, self.numbers, self.count
+  local item, number = heap[n], numbers[n] -- the last one looks for a new place
+  local place = 1
+  while 2 * place < n do
+    local child = 2 * place
+    if child + 1 < n and before(self, heap[child + 1], numbers[child + 1], heap[child],
       numbers[child]) then
       child = child + 1
     end
-    if not before(self, heap[child], numbers[child], last, number) then
+    if not before(self, heap[child], numbers[child], item, number) then
       break
     end
-    heap[i], numbers[i] = heap[child], numbers[child]
-    i = child
+    place = child
   end
-  if n > 0 then
-    heap[i], numbers[i] = last, number
+  -- From there to the root each one takes the place above it, and the root falls out.
+  while place > 0 do
+    heap[place], item = item, heap[place]
+    numbers[place], number = number, numbers[place]
+    place = parent(place)
   end
+  heap[n] = false
+  self.count = n - 1
   return item
 end
 
@@ -466,7 +510,7 @@ function M.PriorityQueue(maxsize, items, less)
   end
   local self = new(priority_meta, maxsize, items)
   self.less = less or default_less
-  self.numbers, self.next_number = {}, 0
+  self.numbers, self.next_number, self.refused = {}, 0, {}
   return fill(self, items)
 end
 
@@ -478,7 +522,7 @@ local Joinable, joinable_meta = class("JoinableQueue", Queue)
 ---Says that an item that was got is done.
 function Joinable:task_done()
   if self.unfinished == 0 then
-    error("task_done: called more often than there were items", 2)
+    check.misuse("task_done: called more often than there were items")
   end
   self.unfinished = self.unfinished - 1
   if self.unfinished == 0 and self.joiners then
@@ -549,7 +593,7 @@ function Channel:get_nowait()
 end
 
 local function no_peek()
-  error("a Channel holds no items to peek at", 2)
+  check.misuse("peek: a Channel holds no items")
 end
 
 Channel.peek, Channel.peek_nowait = no_peek, no_peek
@@ -574,24 +618,28 @@ local classes = {
   [channel_meta] = true,
 }
 
-local function check_cases(cases)
+-- The cases, copied: the script may change its table while select is parked.
+local function copy_cases(cases)
   check.type(cases, "table", 1, "select")
   if #cases == 0 then
     check.fail(1, "select", "at least one case expected")
   end
+  local copy = {}
   for i, case in ipairs(cases) do
     if type(case) ~= "table" or not classes[getmetatable(case[1])] then
       check.fail(1, "select", ("case %d: {queue} or {queue, put=item} expected"):format(i))
     end
+    copy[i] = {queue = case[1], item = case.put, tag = nil}
   end
+  return copy
 end
 
 -- Does the first case that can be done now; returns its index and what select returns.
 local function select_now(cases)
   for i, case in ipairs(cases) do
-    local q = case[1]
-    if case.put ~= nil then
-      local ok, why = q:put_nowait(case.put)
+    local q = case.queue
+    if case.item ~= nil then
+      local ok, why = q:put_nowait(case.item)
       if ok or why == "closed" then
         return i, ok, why
       end
@@ -604,6 +652,29 @@ local function select_now(cases)
   end
 end
 
+-- Stands in line for a case.
+local function enter(case, places, i)
+  local q = case.queue
+  if case.item ~= nil then
+    case.tag = offer(q, case.item)
+    core.place(places, i, q.putters, case.tag)
+  else
+    q.getting = q.getting + 1
+    core.place(places, i, getters_of(q), 0)
+  end
+end
+
+-- Undoes enter after the park, which has left the lists. Who wakes a waiter counts it off.
+local function leave(case, woken)
+  local q = case.queue
+  if case.tag then
+    q.offers[case.tag] = nil
+    q.putting = q.putting - (woken and 0 or 1)
+  else
+    q.getting = q.getting - (woken and 0 or 1)
+  end
+end
+
 ---Waits until one of several puts and gets can be done, and does that one: the first of
 ---the list, when there are several.
 ---@param cases table list of {queue} to get and {queue, put=item} to put
@@ -612,39 +683,30 @@ end
 ---@return any # the item got, or true; nil, "closed" after the index
 ---@return string?
 function M.select(cases, timeout)
-  check_cases(cases)
+  local copy = copy_cases(cases)
   local seconds = check.timeout(timeout, 2, "select")
-  local i, result, why = select_now(cases)
-  if i then
-    return i, result, why
+  local i, result, why = select_now(copy)
+  if why then
+    return i, nil, why
+  elseif i then
+    return i, result
   end
-  local places, tags = core.places(#cases), {}
-  for n, case in ipairs(cases) do
-    local q = case[1]
-    if case.put ~= nil then
-      tags[n] = offer(q, case.put)
-      core.place(places, n, q.putters, tags[n])
-    else
-      q.getting = q.getting + 1
-      core.place(places, n, getters_of(q), 0)
-    end
+  local places = core.places(#copy)
+  for n, case in ipairs(copy) do
+    enter(case, places, n)
   end
   local st, chosen, value = core.park_many(places, seconds, "queue.select")
-  for n, case in ipairs(cases) do
-    local q = case[1]
-    if tags[n] then
-      q.offers[tags[n]] = nil
-    end
-    if st ~= nil or n ~= chosen then
-      local field = tags[n] and "putting" or "getting"
-      q[field] = q[field] - 1
-    end
+  for n, case in ipairs(copy) do
+    leave(case, st == nil and n == chosen)
   end
   if st then
     interrupted(timeout, chosen)
   end
   if st ~= nil then
     return nil, "timeout"
+  end
+  if copy[chosen].tag then
+    raise_if_refused(copy[chosen].queue, copy[chosen].tag)
   end
   if value == nil then
     return chosen, nil, "closed"

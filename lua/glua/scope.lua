@@ -44,7 +44,7 @@ function Scope:cancel()
   if self.owner == core.current() then
     interrupt.refresh(interrupt.state_of(self.owner))
   else
-    core.interrupt(self.owner)
+    core.interrupt(self.owner, self.entry.shield)
   end
   kill_children(self)
 end
@@ -53,7 +53,7 @@ local function child_ended(s, child)
   s.children[child] = nil
   s.count = s.count - 1
   if core.state(child) == "failed" and not s.failure then
-    s.failure = {child.exception}
+    s.failure = {child.exception, child = child}
     s:cancel()
   end
   if s.count == 0 then
@@ -69,7 +69,7 @@ function Scope:spawn(fn, ...)
   check.self(self, meta, "spawn")
   check.callable(fn, 1, "spawn")
   if self.closed then
-    error("the scope has ended: it cannot spawn", 2)
+    check.misuse("spawn: the scope has ended")
   end
   local child = core.spawn(fn, ...)
   core.await(child, 1)
@@ -83,22 +83,28 @@ function Scope:spawn(fn, ...)
 end
 
 -- Parks until all children have ended, whatever comes: what is raised meanwhile cancels
--- them, and is returned for the time after. {error} or nil.
+-- them, and is returned for the time after. {error} or nil. Only when the wait is
+-- impossible, or would be for ever, it is given up.
 local function wait_for_children(s)
   local raised
   while s.count > 0 do
     local st, message = core.park(s.ended)
-    if message then
-      kill_children(s)
-      error(message, 0)
-    elseif st then
-      raised = raised or {select(2, pcall(interrupt.interrupted))}
-      s.entry.cancelled = true
-      kill_children(s)
-      core.shield(1)
-      while s.count > 0 and not core.park(s.ended) do end
-      core.shield(-1)
+    if st then
+      local given_up = raised or message
+      local _, e = pcall(interrupt.interrupted, nil, message)
+      if not raised then
+        s.entry.cancelled = true
+        kill_children(s)
+        core.shield(1)
+      end
+      raised = {e}
+      if given_up then
+        break
+      end
     end
+  end
+  if raised then
+    core.shield(-1)
   end
   return raised
 end
@@ -112,7 +118,9 @@ end
 -- cancellation is none of these.
 local function raise(s, raised)
   local entry = s.entry
-  if s.failure then
+  if s.failure and s.failure.child then
+    interrupt.raise_from(s.failure.child)
+  elseif s.failure then
     error(s.failure[1], 0)
   elseif raised and not rawequal(raised[1], entry.error) then
     error(raised[1], 0)
@@ -120,6 +128,8 @@ local function raise(s, raised)
     error(entry.error, 0)
   end
 end
+
+local OPTIONS = {timeout = true}
 
 ---Runs fn(s) and returns what it returns, once all greenlets that it spawned with
 ---`s:spawn` have ended. The first failure, of one of them or of fn, cancels the rest and
@@ -129,21 +139,16 @@ end
 ---@return any ...
 local function scope(fn, options)
   check.callable(fn, 1, "scope")
-  if options ~= nil then
-    check.type(options, "table", 2, "scope")
-  end
-  local seconds = options and check.timeout(options.timeout, 2, "scope")
-  local owner = core.current()
-  local env = interrupt.state_of(owner)
-  local s = new(owner)
+  options = check.options(options, OPTIONS, 2, "scope")
+  local seconds = check.timeout(options.timeout, 2, "scope")
+  local s = new(core.current())
   local entry = {
     error = seconds and Timeout(seconds) or errors.new("Cancelled", "the scope was cancelled"),
     alarm = seconds and core.alarm() or nil,
     cancelled = false,
-    shield = core.shield(0),
   }
   s.entry = entry
-  env.scopes[#env.scopes + 1] = entry
+  local env = interrupt.enter(entry)
   if seconds then
     core.arm(entry.alarm, seconds)
   end
@@ -157,8 +162,7 @@ local function scope(fn, options)
   end
   local raised = wait_for_children(s)
   s.closed = true
-  table.remove(env.scopes)
-  interrupt.refresh(env)
+  interrupt.leave(env, entry)
   local ok, e = pcall(raise, s, raised)
   if entry.alarm then
     core.disarm(entry.alarm)

@@ -1,14 +1,21 @@
 -- server.lua: StreamServer: a greenlet for each client.
+--
+-- One greenlet accepts. It waits for room in the pool before it accepts, so that clients for
+-- whom there is none wait in the kernel's backlog and not in here.
 
 local _, core = ...
 local check = require "glua.check"
 local event = require "glua.event"
+local interrupt = require "glua.interrupt"
 local pool = require "glua.pool"
 local socket = require "glua.socket"
 local sleep = require("glua.park").sleep
 
 -- After EMFILE and the like, accept waits so long, doubling from the first to the second.
 local BACKOFF_MIN, BACKOFF_MAX = 0.05, 1
+
+-- How long stop waits for the handlers that it has killed.
+local GRACE = 1
 
 -- Failures of accept that pass: of the connection itself, or for want of something.
 local passing = {
@@ -23,39 +30,77 @@ local passing = {
 local StreamServer = {}
 local meta = {__name = "StreamServer", __index = StreamServer}
 
-function meta:__tostring()
-  local where = self.address or tostring(self.where)
-  return ("<StreamServer %s%s, %s, %d clients>"):format(where,
-    self.port and (":" .. self.port) or "", self.started and "started" or "stopped",
-    self.pool:count())
+-- An address in words: "127.0.0.1:80", "[::1]:80", "unix:/path".
+local function describe(host, port)
+  if not port then
+    return "unix:" .. host
+  end
+  return (host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(host, port)
 end
 
--- host, port or nil, path for an address; an error names the constructor's argument.
-local function parse(address)
-  if type(address) == "number" then
-    return "*", address
-  elseif type(address) == "string" then
-    local path = address:match("^unix:(.+)$")
-    if path then
-      return nil, path
-    end
-    local host, port = address:match("^%[([%x:.%%%w]+)%]:(%d+)$")
-    if not host then
-      host, port = address:match("^([^:]*):(%d+)$")
-    end
-    if not host and address:match("^%d+$") then
-      host, port = "*", address
-    end
-    if port then
-      return host == "" and "*" or host, tonumber(port)
-    end
-  end
+function meta:__tostring()
+  local where = self.address and describe(self.address, self.port)
+    or describe(self.where.path or self.where.host, self.where.port)
+  return ("<StreamServer %s, %s, %d clients>"):format(where,
+    self.started and "started" or "stopped", self.handlers:count())
+end
+
+local function bad_address(got)
   return check.fail(1, "StreamServer", "address: port, 'host:port', '[v6]:port', 'unix:/path'"
-    .. " or a listening socket expected, got " .. tostring(address), 1)
+    .. " or a listening socket expected, got " .. got)
+end
+
+-- {host=, port=} or {path=} for an address.
+local function parse(address)
+  if type(address) ~= "number" and type(address) ~= "string" then
+    return bad_address(type(address))
+  end
+  local text = tostring(address)
+  local path = text:match("^unix:(.+)$")
+  if path then
+    return {path = path}
+  end
+  local host, port = text:match("^%[([%x:.%%%w]+)%]:(%d+)$")
+  if not host then
+    host, port = text:match("^([^:]*):(%d+)$")
+  end
+  if not host then
+    host, port = "", text:match("^%d+$")
+  end
+  if not port or tonumber(port) > 65535 then
+    return bad_address(text)
+  end
+  return {host = host ~= "" and host or "*", port = tonumber(port)}
+end
+
+-- The socket itself if it is one that listens.
+local function check_listener(s)
+  local _, role = core.socket.info(s)
+  if role ~= "server" then
+    return bad_address(tostring(s))
+  end
+  return s
+end
+
+local known_options = {spawn = true, backlog = true, timeout = true}
+
+-- The pool in which handlers are spawned.
+local function pool_of(spawn)
+  if spawn == nil then
+    return pool.Group()
+  elseif type(spawn) == "number" then
+    return pool.Pool(check.count(spawn, 3, "StreamServer"))
+  elseif type(spawn) ~= "table" or type(spawn.spawn) ~= "function" then
+    check.fail(3, "StreamServer", "option 'spawn': Pool or number expected, got "
+      .. type(spawn))
+  end
+  return spawn
 end
 
 ---A server that calls handle(client, host, port) in a greenlet for each client, and closes
----the client afterwards.
+---the client afterwards. Its TCP clients send at once (TCP_NODELAY): an answer in two sends
+---does not wait for the peer's acknowledgement of the first. Those of a socket that was given
+---are as that socket's options have them.
 ---@param address integer|string|glua.Socket port, "host:port", "[v6]:port", "unix:/path", or
 ---  a listening socket
 ---@param handle fun(client: glua.Socket, host: string?, port: integer?)
@@ -64,62 +109,64 @@ end
 ---  timeout: settimeout of the clients
 ---@return glua.StreamServer
 local function new(address, handle, options)
-  options = options or {}
-  check.type(options, "table", 3, "StreamServer")
+  local given = getmetatable(address) == core.socket.meta and check_listener(address) or nil
+  local where = given and {} or parse(address)
   check.callable(handle, 2, "StreamServer")
-  for key in pairs(options) do
-    if key ~= "spawn" and key ~= "backlog" and key ~= "timeout" then
-      check.fail(3, "StreamServer", ("unknown option '%s'"):format(tostring(key)), 0)
-    end
-  end
-  local given = type(address) == "userdata" and address or nil
-  local spawn = options.spawn
-  if type(spawn) == "number" then
-    spawn = pool.Pool(check.count(spawn, 3, "StreamServer"))
-  end
+  options = check.options(options, known_options, 3, "StreamServer")
+  check.timeout(options.timeout, 3, "StreamServer")
+  local limiting = pool_of(options.spawn)
   local self = setmetatable({
-    where = given or {parse(address)},
+    where = where,
+    given = given ~= nil,
     handle = handle,
-    backlog = options.backlog or 1024,
+    backlog = check.count(options.backlog or 1024, 3, "StreamServer"),
     timeout = options.timeout,
-    pool = spawn or pool.Group(),
-    listener = given,
+    pool = limiting,
+    handlers = limiting,     -- the clients' greenlets, without others in a pool that was given
+    listener = given,        -- nil: not listening
     acceptor = nil,          -- Greenlet
     started = false,
     address = nil, port = nil,
     stopped = event.Event(),
+    failure = nil,           -- {message, code}: what ended it
   }, meta)
+  if type(options.spawn) == "table" then
+    self.handlers = pool.Group()
+  end
   if given then
     self.address, self.port = given:getsockname()
   end
   return self
 end
 
--- Unlinks a Unix socket's path that a dead server has left behind; a living one answers.
+-- Removes a Unix socket's path that a dead server has left behind; a living one answers.
 local function remove_stale(path)
   local probe = socket.unix()
+  probe:settimeout(0)
   local ok, _, _, code = probe:connect(path)
   probe:close()
   if not ok and code == "ECONNREFUSED" then
-    os.remove(path)
+    core.socket.unlink_socket(path)
   end
 end
 
 local function listen(self)
-  local host, port = self.where[1], self.where[2]
-  local s = host and socket.tcp() or socket.unix()
-  if not host then
-    remove_stale(port)
-    self.path = port
+  local where = self.where
+  local s = where.path and socket.unix() or socket.tcp()
+  if where.path then
+    remove_stale(where.path)
   end
-  local ok, message, extra, code = s:bind(host or port, port)
+  local ok, message, extra, code = s:bind(where.path or where.host, where.port)
   if ok then
     ok, message, extra, code = s:listen(self.backlog)
   end
   if not ok then
     s:close()
-    local name = host and ("%s:%d"):format(host, port) or ("unix:" .. port)
-    return nil, ("cannot listen on %s: %s"):format(name, message), extra, code
+    return nil, ("cannot listen on %s: %s"):format(
+      describe(where.path or where.host, where.port), message), extra, code
+  end
+  if not where.path then
+    s:setoption("tcp-nodelay", true) -- what is accepted has it too
   end
   self.listener = s
   self.address, self.port = s:getsockname()
@@ -132,27 +179,60 @@ local function serve(self, client)
   if self.timeout then
     client:settimeout(self.timeout)
   end
-  self.handle(client, host, port)
+  self.handle(client, host or nil, host and port)
 end
 
--- Accepts until the listener is closed. A full pool parks here, before the accept.
+local function start_handler(self, client)
+  local ok, g = pcall(self.pool.spawn, self.pool, serve, self, client)
+  if not ok then -- killed, while others had filled the pool after all
+    client:close()
+    error(g, 0)
+  end
+  g:rawlink(function() client:close() end)
+  if self.handlers ~= self.pool then
+    self.handlers:add(g)
+  end
+end
+
+local function close_listener(self)
+  self.started = false
+  self.listener:close()
+  self.listener = nil
+  if self.where.path then
+    core.socket.unlink_socket(self.where.path)
+  end
+end
+
+-- The acceptor: until its listener is closed.
 local function accept_loop(self)
-  local backoff = BACKOFF_MIN
-  while self.started do
+  local listener, backoff = self.listener, BACKOFF_MIN
+  while true do
     if self.pool.wait_available then
       self.pool:wait_available()
     end
-    local client, message, _, code = self.listener:accept()
+    local client, message, _, code = listener:accept()
     if client then
       backoff = BACKOFF_MIN
-      local g = self.pool:spawn(serve, self, client)
-      g:rawlink(function() client:close() end)
+      start_handler(self, client)
+    elseif self.listener ~= listener then
+      return
     elseif passing[code] then
       sleep(backoff)
       backoff = math.min(backoff * 2, BACKOFF_MAX)
-    elseif self.started then
-      error(("StreamServer: accept failed: %s (%s)"):format(message, code), 0)
+    else
+      close_listener(self)
+      self.failure = {"accept failed: " .. message, code}
+      self.stopped:set()
+      error(("%s: %s"):format(tostring(self), self.failure[1]), 0)
     end
+  end
+end
+
+-- No more clients; does nothing if it is not started. Wherever the acceptor is parked.
+local function stop_accepting(self)
+  if self.started then
+    close_listener(self)
+    self.acceptor:kill(nil, {block = false})
   end
 end
 
@@ -162,15 +242,18 @@ end
 function StreamServer:start()
   check.self(self, meta, "start")
   if self.started then
-    error("start: the server is started already", 2)
-  end
-  if not self.listener then
+    check.misuse("start: the server is started already")
+  elseif not self.listener then
+    if self.given then
+      check.misuse("start: the given socket was closed when the server stopped")
+    end
     local ok, message, extra, code = listen(self)
     if not ok then
       return nil, message, extra, code
     end
   end
   self.started = true
+  self.failure = nil
   self.stopped:clear()
   self.acceptor = core.spawn(accept_loop, self)
   self.acceptor.name = "accept"
@@ -178,32 +261,35 @@ function StreamServer:start()
 end
 
 ---Stops accepting, waits for the clients' handlers, and kills those that are left when the
----time is over. Clients that connected and were not accepted yet are reset.
+---time is over. Clients that connected and were not accepted yet are reset. A handler that
+---stops its own server is not waited for. A second call, while the first one waits, may set
+---a shorter time.
 ---@param timeout? number|glua.Timeout nil: as long as they take; 0: kill at once
 ---@return boolean whether all handlers ended by themselves
 function StreamServer:stop(timeout)
   check.self(self, meta, "stop")
   local seconds = check.timeout(timeout, 1, "stop")
-  if not self.started then
-    return true
+  stop_accepting(self)
+  self.handlers:discard(core.current())
+  local ok, drained = true, self.handlers:count() == 0
+  if not drained and seconds ~= 0 then
+    ok, drained = interrupt.protect(self.handlers.join, self.handlers, timeout)
   end
-  self.started = false
-  self.listener:close()
-  self.listener = nil
-  if self.path then
-    os.remove(self.path)
-  end
-  self.acceptor:kill(nil, {block = false})
-  local drained = seconds ~= 0 and self.pool:join(timeout) or self.pool:count() == 0
-  if not drained then
-    self.pool:kill()
+  if ok and not drained then
+    self.handlers:kill(nil, {timeout = GRACE})
+  elseif not ok then
+    self.handlers:kill(nil, {block = false})
   end
   self.stopped:set()
+  if not ok then
+    error(drained, 0)
+  end
   return drained
 end
 
----Starts it if it is not, and parks until it is stopped.
----@return boolean? # true; or nil, message, nil, code if it cannot listen
+---Starts it if it is not, and parks until it is stopped. When the calling greenlet is killed
+---here, or gets a Timeout, that stops the server too, and kills its handlers.
+---@return boolean? # true; or nil, message, nil, code: it cannot listen, or accept any more
 ---@return string? message
 function StreamServer:serve_forever()
   check.self(self, meta, "serve_forever")
@@ -213,7 +299,15 @@ function StreamServer:serve_forever()
       return nil, message, extra, code
     end
   end
-  self.stopped:wait()
+  local ok, e = interrupt.protect(self.stopped.wait, self.stopped)
+  if not ok then
+    stop_accepting(self)
+    self.handlers:kill(nil, {block = false})
+    self.stopped:set()
+    error(e, 0)
+  elseif self.failure then
+    return nil, self.failure[1], nil, self.failure[2]
+  end
   return true
 end
 

@@ -8,10 +8,16 @@
 -- LuaSocket's ("closed", "timeout", "connection refused"), the extra value too (the partial
 -- data of receive, the last index of send, else nil), the code is symbolic ("EOF",
 -- "ETIMEDOUT", "ECONNREFUSED").
+--
+-- Where it differs from LuaSocket, on purpose: getsockname has the port as a number; an
+-- option may be set before connect or bind, and makes it an IPv4 socket; a connected socket
+-- does not connect again; a call that needs a connection, or a listening socket, and has none
+-- fails where LuaSocket raises.
 
 local _, core = ...
 local check = require "glua.check"
 local interrupted = require("glua.interrupt").interrupted
+local sleep = require("glua.park").sleep
 
 local C = core.socket
 local c_receive, c_send = C.receive, C.send
@@ -47,9 +53,15 @@ local function check_socket(value, name)
   end
 end
 
----Receives by pattern: a number of bytes, "*l" a line without its end (the default), "*a"
----all until the peer closes, "any" what is there now (at most `prefix` bytes, if that is a
----number).
+-- Raises what has interrupted a call.
+local function raise(self, message)
+  C.leave(self)
+  interrupted(nil, message)
+end
+
+---Receives by pattern: a number of bytes (0: none, once there are some), "*l" or "l" a line
+---without its end and without any "\r" (the default), "*a" or "a" all until the peer closes,
+---"any" what is there now (at most `prefix` bytes, if that is a number).
 ---@param pattern? string|integer
 ---@param prefix? string|integer what is put before the result; counted by a number pattern
 ---@return string? data
@@ -65,16 +77,17 @@ function Socket:receive(pattern, prefix)
     if data ~= true then
       return data
     end
-    interrupted(nil, message)
+    raise(self, message)
   elseif data == false then
-    return nil, "timeout", C.partial(self, pattern ~= "any" and prefix or nil), "ETIMEDOUT"
+    return nil, "timeout", C.partial(self, pattern, prefix), "ETIMEDOUT"
   end
   return nil, message, partial, code
 end
 
 ---Receives up to a separator, which is taken away and not part of the result.
 ---@param separator string plain text
----@param max? integer a longer one fails with "message too long"; default 1 MiB
+---@param max? integer more before it fails with "message too long", and stays to be
+---  received; default 1 MiB
 ---@return string? data
 ---@return string? message
 ---@return string? partial
@@ -83,10 +96,12 @@ function Socket:read_until(separator, max)
   check_socket(self, "read_until")
   check.type(separator, "string", 1, "read_until")
   if separator == "" then
-    check.fail(1, "read_until", "separator must not be empty", 0)
+    check.fail(1, "read_until", "separator must not be empty")
   end
   max = max or 1048576
-  check.type(max, "number", 2, "read_until")
+  if type(max) ~= "number" or not (max >= 0) then
+    check.fail(2, "read_until", "non-negative number expected, got " .. tostring(max))
+  end
   local data, message, partial, code = C.read_until(self, separator, max)
   while data == nil and message == nil do
     data, message, partial, code = C.read_until(self, separator, max, true)
@@ -95,9 +110,9 @@ function Socket:read_until(separator, max)
     if data ~= true then
       return data
     end
-    interrupted(nil, message)
+    raise(self, message)
   elseif data == false then
-    return nil, "timeout", C.partial(self), "ETIMEDOUT"
+    return nil, "timeout", C.partial(self, "a"), "ETIMEDOUT"
   end
   return nil, message, partial, code
 end
@@ -119,7 +134,7 @@ function Socket:send(data, i, j)
     if last ~= true then
       return last
     end
-    interrupted(nil, message)
+    raise(self, message)
   elseif last == false then
     return nil, "timeout", C.sent(self), "ETIMEDOUT"
   end
@@ -130,11 +145,20 @@ end
 ---@param data string|string[]
 ---@return boolean? # true
 ---@return string? message
----@return integer? sent
+---@return integer? sent how many bytes went before the failure
 ---@return string? code
 function Socket:sendall(data)
+  check_socket(self, "sendall")
   if type(data) == "table" then
+    for i, piece in ipairs(data) do
+      if type(piece) ~= "string" and type(piece) ~= "number" then
+        check.fail(1, "sendall", ("strings expected in the list, got %s at %d"):format(
+          type(piece), i))
+      end
+    end
     data = table.concat(data)
+  elseif type(data) ~= "string" and type(data) ~= "number" then
+    check.fail(1, "sendall", "string or list of strings expected, got " .. type(data))
   end
   local last, message, sent, code = self:send(data)
   if last then
@@ -143,30 +167,18 @@ function Socket:sendall(data)
   return nil, message, sent, code
 end
 
-local function connect_to(self, address)
-  local ok, message, extra, code = C.connect(self, address)
-  while ok == nil and message == nil do
-    ok, message, extra, code = C.connect(self, address, true)
+local function check_address(self, host, port, name)
+  check_socket(self, name)
+  check.type(host, "string", 1, name)
+  local _, _, family = C.info(self)
+  if family ~= "unix" and type(port) ~= "string" and type(port) ~= "number" then
+    check.fail(2, name, "port: number or string expected, got " .. type(port))
   end
-  if ok == true then
-    interrupted(nil, message)
-  elseif ok == false then
-    return nil, "timeout", nil, "ETIMEDOUT"
-  end
-  return ok, message, extra, code
-end
-
-local function port_text(port, name)
-  if type(port) ~= "string" and type(port) ~= "number" then
-    check.fail(2, name, "port expected, got " .. type(port), 1)
-  end
-  return tostring(port)
 end
 
 -- The packed addresses that host and port stand for.
-local function addresses_of(self, host, port, passive, name)
+local function addresses_of(self, host, port, passive)
   local _, _, family = C.info(self)
-  check.type(host, "string", 1, name)
   if family == "unix" then
     local address, message, extra, code = C.unix_address(host)
     return address and {address}, message, extra, code
@@ -174,7 +186,37 @@ local function addresses_of(self, host, port, passive, name)
   if host == "*" then
     host = family == "inet6" and "::" or "0.0.0.0"
   end
-  return C.resolve(host, port_text(port, name), family, passive)
+  return C.resolve(host, tostring(port), family, passive)
+end
+
+-- One attempt; false when the time is over.
+local function connect_once(self, address)
+  local ok, message, extra, code = C.connect(self, address)
+  while ok == nil and message == nil do
+    ok, message, extra, code = C.connect(self, address, true)
+  end
+  if ok == true then
+    raise(self, message)
+  end
+  return ok, message, extra, code
+end
+
+-- A Unix server whose backlog is full says EAGAIN, and no event tells that it no longer is.
+local function connect_to(self, address)
+  local per_wait, per_call = C.gettimeout(self)
+  local limit = per_call < 0 and per_wait or per_wait < 0 and per_call
+    or math.min(per_wait, per_call)
+  local deadline, pause = limit >= 0 and core.now() + limit, 0.001
+  while true do
+    local ok, message, extra, code = connect_once(self, address)
+    if code ~= "EAGAIN" then
+      return ok, message, extra, code
+    elseif deadline and core.now() + pause > deadline then
+      return false
+    end
+    sleep(pause)
+    pause = math.min(pause * 2, 0.05)
+  end
 end
 
 ---Connects, to the addresses of the host one after the other. A Unix socket takes a path.
@@ -185,24 +227,27 @@ end
 ---@return nil
 ---@return string? code
 function Socket:connect(host, port)
-  check_socket(self, "connect")
+  check_address(self, host, port, "connect")
   local fd, role = C.info(self)
   if role ~= "master" then
     return nil, "already connected", nil, "EISCONN"
   end
-  local addresses, message, extra, code = addresses_of(self, host, port, false, "connect")
+  local addresses, message, extra, code = addresses_of(self, host, port, false)
   if not addresses then
     return nil, message, extra, code
   end
   local ok
   for _, address in ipairs(addresses) do
     ok, message, extra, code = connect_to(self, address)
-    if ok or code == "ETIMEDOUT" or code == "EBADF" or fd >= 0 then
-      break
+    if ok then
+      return ok
+    elseif ok == false then
+      return nil, "timeout", nil, "ETIMEDOUT"
+    elseif fd < 0 then
+      C.reset(self)
     end
-    C.reset(self)
   end
-  return ok, message, extra, code
+  return nil, message, extra, code
 end
 
 ---Binds to a local address; "*" is any. A Unix socket takes a path. SO_REUSEADDR is set, as
@@ -214,8 +259,9 @@ end
 ---@return nil
 ---@return string? code
 function Socket:bind(host, port)
-  check_socket(self, "bind")
-  local addresses, message, extra, code = addresses_of(self, host, port, true, "bind")
+  check_address(self, host, port, "bind")
+  local fd = C.info(self)
+  local addresses, message, extra, code = addresses_of(self, host, port, true)
   if not addresses then
     return nil, message, extra, code
   end
@@ -231,8 +277,9 @@ function Socket:bind(host, port)
     end
     if ok then
       return ok
+    elseif fd < 0 then
+      C.reset(self)
     end
-    C.reset(self)
   end
   return nil, message, extra, code
 end
@@ -260,11 +307,13 @@ function Socket:accept()
     client, message, extra, code = C.accept(self, true)
   end
   if client == true then
-    interrupted(nil, message)
+    raise(self, message)
   elseif client == false then
     return nil, "timeout", nil, "ETIMEDOUT"
+  elseif client then
+    return client -- alone: it may be the last argument of another call
   end
-  return client, message, extra, code
+  return nil, message, extra, code
 end
 
 ---Closes it: who waits on it gets nil, "closed". Harmless a second time.
@@ -274,30 +323,32 @@ function Socket:close()
   return C.close(self)
 end
 
----Ends one direction of the connection, or both.
+---Ends one direction of the connection, or both; harmless where there is none.
 ---@param how? "receive"|"send"|"both" default "both"
----@return integer? # 1
+---@return integer # 1
 function Socket:shutdown(how)
   check_socket(self, "shutdown")
   if how ~= nil and how ~= "receive" and how ~= "send" and how ~= "both" then
-    check.fail(1, "shutdown", "'receive', 'send' or 'both' expected", 0)
+    check.fail(1, "shutdown", "'receive', 'send' or 'both' expected")
   end
   return C.shutdown(self, how)
 end
 
----Limits how long calls wait. Mode "b" is for each wait, "t" for each call.
+---Limits how long calls wait. Mode "b" is for each wait, "t" (or "r") for each call.
 ---@param seconds? number nil or negative: no limit; 0: calls do not wait
 ---@param mode? "b"|"t" default "b"
 ---@return integer # 1
 function Socket:settimeout(seconds, mode)
   check_socket(self, "settimeout")
-  if seconds ~= nil and (type(seconds) ~= "number" or seconds ~= seconds) then
-    check.seconds(seconds, 1, "settimeout")
+  local limit = seconds == nil and -1 or tonumber(seconds)
+  if not limit or limit ~= limit then
+    check.fail(1, "settimeout", "seconds: number expected, got " .. tostring(seconds))
   end
-  if mode ~= nil and mode ~= "b" and mode ~= "t" and mode ~= "r" then
-    check.fail(2, "settimeout", "invalid timeout mode", 0)
+  mode = mode == nil and "b" or type(mode) == "string" and mode:sub(1, 1)
+  if mode ~= "b" and mode ~= "t" and mode ~= "r" then
+    check.fail(2, "settimeout", "invalid timeout mode")
   end
-  C.settimeout(self, mode == nil and "b" or mode == "r" and "t" or mode, seconds)
+  C.settimeout(self, mode == "b" and "b" or "t", limit < math.huge and limit or -1)
   return 1
 end
 
@@ -317,10 +368,10 @@ end
 function Socket:setoption(name, value)
   check_socket(self, "setoption")
   local ok, message, extra, code = C.open_for_option(self)
-  if ok then
-    ok, message, extra, code = C.setoption(self, name, value)
+  if ok or code == "EBADF" then
+    return C.setoption(self, name, value) -- which fails on a closed one as LuaSocket's does
   end
-  return ok, message, extra, code
+  return nil, message, extra, code
 end
 
 ---@param name string
@@ -346,10 +397,11 @@ function Socket:getsockname()
   return C.getsockname(self)
 end
 
----@return "inet"|"inet6"|"unix"|"unspec"
+---@return "inet4"|"inet6"|"unix" "inet4" also for one of which it is still open
 function Socket:getfamily()
   check_socket(self, "getfamily")
-  return (select(3, C.info(self)))
+  local _, _, family = C.info(self)
+  return (family == "inet" or family == "unspec") and "inet4" or family
 end
 
 ---@return integer descriptor; -1 without one
@@ -358,7 +410,8 @@ function Socket:getfd()
   return (C.info(self))
 end
 
----Gives it another descriptor, non-blocking, without closing the one it has; -1: none.
+---Gives it another descriptor, which becomes non-blocking, without closing the one it has;
+----1: none.
 ---@param fd integer
 function Socket:setfd(fd)
   check_socket(self, "setfd")
@@ -388,6 +441,10 @@ function Socket:setstats(received, sent, age)
   return 1
 end
 
+-- LuaSocket's other names for the two.
+Socket.setpeername = Socket.connect
+Socket.setsockname = Socket.bind
+
 local M = {_VERSION = "LuaSocket 3.1 (gluarun " .. core.version .. ")"}
 
 ---A TCP socket without a descriptor yet; connect or bind decides on IPv4 or IPv6.
@@ -396,14 +453,25 @@ function M.tcp()
   return C.new("unspec")
 end
 
----@return glua.Socket
-function M.tcp4()
-  return C.new("inet")
+local function new_of(family)
+  local s = C.new(family)
+  local ok, message, extra, code = C.open(s, family)
+  if not ok then
+    return nil, message, extra, code
+  end
+  return s
 end
 
----@return glua.Socket
+---@return glua.Socket? # or nil, message, nil, code
+---@return string? message
+function M.tcp4()
+  return new_of("inet")
+end
+
+---@return glua.Socket? # or nil, message, nil, code
+---@return string? message
 function M.tcp6()
-  return C.new("inet6")
+  return new_of("inet6")
 end
 
 ---A Unix stream socket; with a path, connected to it.
@@ -423,7 +491,7 @@ function M.unix(path)
   return s
 end
 
-local function new_of(family)
+local function tcp_of(family)
   if family == nil then
     return M.tcp()
   elseif family == "inet" or family == "inet4" then
@@ -431,7 +499,7 @@ local function new_of(family)
   elseif family == "inet6" then
     return M.tcp6()
   end
-  return check.fail(5, "connect", "family 'inet' or 'inet6' expected", 1)
+  return check.fail(5, "connect", "family 'inet' or 'inet6' expected")
 end
 
 ---A socket connected to host and port.
@@ -443,9 +511,12 @@ end
 ---@return glua.Socket? # or nil, message, nil, code
 ---@return string? message
 function M.connect(host, port, local_host, local_port, family)
-  check.type(host, "string", 1, "connect")
-  local s = new_of(family)
-  local ok, message, extra, code = true, nil, nil, nil
+  local s, message, extra, code = tcp_of(family)
+  if not s then
+    return nil, message, extra, code
+  end
+  check_address(s, host, port, "connect")
+  local ok = true
   if local_host then
     ok, message, extra, code = s:bind(local_host, local_port or 0)
   end
@@ -474,8 +545,8 @@ end
 ---@return glua.Socket? # or nil, message, nil, code
 ---@return string? message
 function M.bind(host, port, backlog)
-  check.type(host, "string", 1, "bind")
   local s = M.tcp()
+  check_address(s, host, port, "bind")
   local ok, message, extra, code = s:bind(host, port)
   if ok then
     ok, message, extra, code = s:listen(backlog)
@@ -495,38 +566,61 @@ function M.socketpair()
 end
 
 local function descriptor_of(value, name)
-  if type(value) == "number" then
-    return value
+  local ok, fd = true, value
+  if type(value) ~= "number" then
+    ok, fd = pcall(function() return value:getfd() end)
   end
-  local ok, fd = pcall(function() return value:getfd() end)
-  if not ok or type(fd) ~= "number" then
-    check.fail(1, name, "descriptor or object with getfd() expected, got " .. type(value), 1)
+  if not ok or type(fd) ~= "number" or fd < 0 or fd % 1 ~= 0 then
+    check.fail(1, name, "descriptor or object with getfd() expected, got "
+      .. (type(value) == "number" and value or type(value)))
   end
   return fd
+end
+
+-- These two return what C's waits do: nil when it is ready; nil, message, nil, code.
+local function wait_socket(s, way, seconds)
+  if way == "read" and s:dirty() then
+    return nil
+  end
+  local st, message, extra, code = C.wait(s, way, seconds)
+  C.leave(s)
+  if st == nil and message == nil and C.info(s) < 0 then
+    return nil, "closed", nil, "EBADF"
+  end
+  return st, message, extra, code
+end
+
+local function wait_descriptor(fd, way, seconds)
+  local watch, message, extra, code = C.watch(fd)
+  if not watch then
+    return nil, message, extra, code
+  end
+  local st
+  st, message = C.watch_wait(watch, way, seconds)
+  C.unwatch(watch)
+  return st, message
 end
 
 local function wait_for(what, way, timeout, name)
   local seconds = check.timeout(timeout, 2, name)
   local st, message, extra, code
   if getmetatable(what) == meta then
-    st, message, extra, code = C.wait(what, way, seconds)
+    st, message, extra, code = wait_socket(what, way, seconds)
   else
-    local watch = C.watch(descriptor_of(what, name))
-    st, message = C.watch_wait(watch, way, seconds)
-    C.unwatch(watch)
+    st, message, extra, code = wait_descriptor(descriptor_of(what, name), way, seconds)
   end
-  if st == nil and message then
-    return nil, message, extra, code
-  elseif st then
+  if st then
     interrupted(timeout, message)
-  end
-  if st == nil then
+  elseif st == nil and message then
+    return nil, message, extra, code
+  elseif st == nil then
     return true
   end
   return nil, "timeout", nil, "ETIMEDOUT"
 end
 
----Parks until a descriptor, or an object with getfd(), can be read.
+---Parks until a descriptor, or an object with getfd(), can be read. What a socket has
+---received and not given out yet counts.
 ---@param what integer|table|userdata
 ---@param timeout? number|glua.Timeout
 ---@return boolean? # true; or nil, "timeout"
@@ -546,7 +640,11 @@ end
 
 ---@param seconds number
 function M.sleep(seconds)
-  require("glua.park").sleep(seconds)
+  local n = tonumber(seconds)
+  if not n or n ~= n then
+    check.fail(1, "sleep", "seconds: number expected, got " .. tostring(seconds))
+  end
+  sleep(n)
 end
 
 ---@return number seconds since 1970
@@ -571,7 +669,7 @@ function M.newtry(finalizer)
       return ...
     end
     if finalizer then
-      pcall(finalizer)
+      finalizer()
     end
     return error(setmetatable({(select(2, ...))}, try_meta), 0)
   end

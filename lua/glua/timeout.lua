@@ -28,15 +28,16 @@ end
 ---@param err? any raised in place of the Timeout itself
 ---@return glua.Timeout
 local function new(seconds, err)
-  if seconds ~= nil and (type(seconds) ~= "number" or not (seconds >= 0)) then
-    check.timeout(seconds, 1, "Timeout")
-    check.fail(1, "Timeout", "non-negative seconds expected", 0)
+  if check.is_timeout(seconds) then
+    check.fail(1, "Timeout", "seconds expected, got a Timeout")
   end
+  check.timeout(seconds, 1, "Timeout")
   return setmetatable({
     kind = "Timeout",
     seconds = seconds,
     error = err,
     alarm = nil,
+    deadline = nil,
     owner = nil,
   }, meta)
 end
@@ -46,7 +47,7 @@ end
 function Timeout:start()
   check.self(self, meta, "start")
   if self.pending then
-    error("Timeout is already started", 2)
+    check.misuse("start: the Timeout is started already")
   end
   if self.seconds == nil then
     return self
@@ -55,14 +56,17 @@ function Timeout:start()
   self.owner = core.current()
   local timeouts = interrupt.state_of(self.owner).timeouts
   timeouts[#timeouts + 1] = self
+  self.deadline = core.now() + self.seconds
   core.arm(self.alarm, self.seconds)
   return self
 end
 
----Takes it back; nothing if it was not started, or was raised already.
+---Takes it back; nothing if it was not started, or was raised already. In another greenlet
+---than its own it comes too late when the time is over, though it be not raised yet.
 function Timeout:cancel()
   check.self(self, meta, "cancel")
-  if not self.pending then
+  local own = self.owner == core.current()
+  if not self.pending or not own and core.expired(self.alarm) then
     return
   end
   core.disarm(self.alarm)
@@ -73,7 +77,7 @@ function Timeout:cancel()
       break
     end
   end
-  if self.owner == core.current() then
+  if own then
     interrupt.refresh(env)
   end
 end
@@ -88,9 +92,10 @@ end
 
 -- After fn: takes the scope off, and passes on what fn returned or raised.
 local function leave(env, scope, options, ok, ...)
-  core.disarm(scope.alarm)
-  table.remove(env.scopes)
-  interrupt.refresh(env)
+  if scope.alarm then
+    core.disarm(scope.alarm)
+  end
+  interrupt.leave(env, scope)
   if ok then
     return ...
   end
@@ -101,17 +106,15 @@ local function leave(env, scope, options, ok, ...)
   return error(e, 0)
 end
 
+local OPTIONS = {seconds = true, value = true, hard = true}
+
 local function options_of(seconds)
-  if type(seconds) ~= "table" or getmetatable(seconds) == meta then
+  if type(seconds) ~= "table" or check.is_timeout(seconds) then
     return {seconds = seconds}
   end
-  for key in pairs(seconds) do
-    if key ~= "seconds" and key ~= "value" and key ~= "hard" then
-      check.fail(1, "with_timeout", ("unknown option '%s'"):format(tostring(key)), 1)
-    end
-  end
+  check.options(seconds, OPTIONS, 1, "with_timeout")
   if seconds.hard then
-    check.fail(1, "with_timeout", "option 'hard' is not supported by this version", 1)
+    check.fail(1, "with_timeout", "option 'hard' is not supported by this version")
   end
   return seconds
 end
@@ -124,22 +127,20 @@ end
 ---@return any ... what fn returns
 local function with_timeout(seconds, fn, ...)
   local options = options_of(seconds)
-  local limit = options.seconds
-  if getmetatable(limit) == meta then
-    limit = limit.seconds
-  end
-  if limit ~= nil and (type(limit) ~= "number" or not (limit >= 0)) then
-    check.fail(1, "with_timeout", "non-negative seconds expected, got " .. tostring(limit), 0)
+  local own = options.seconds
+  if not check.is_timeout(own) then
+    own = new(check.timeout(own, 1, "with_timeout"))
   end
   check.callable(fn, 2, "with_timeout")
-  if limit == nil or limit == math.huge then
+  if own.seconds == nil or own.seconds == math.huge then
     return fn(...)
   end
-  local own = getmetatable(options.seconds) == meta and options.seconds or new(limit)
-  local env = interrupt.state_of(core.current())
-  local scope = {error = own:raised(), alarm = core.alarm(), shield = core.shield(0)}
-  env.scopes[#env.scopes + 1] = scope
-  core.arm(scope.alarm, limit)
+  local scope = {error = own:raised()}
+  local env = interrupt.enter(scope)
+  if not own.pending then -- else it is raised as what it is, once
+    scope.alarm = core.alarm()
+    core.arm(scope.alarm, own.seconds)
+  end
   return leave(env, scope, options, interrupt.protect(fn, ...))
 end
 

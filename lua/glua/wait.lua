@@ -2,7 +2,9 @@
 
 local _, core = ...
 local check = require "glua.check"
-local interrupted = require("glua.interrupt").interrupted
+local interrupt = require "glua.interrupt"
+
+local interrupted, raise_from = interrupt.interrupted, interrupt.raise_from
 
 local M = {}
 
@@ -15,55 +17,75 @@ local function left(deadline)
   return deadline and math.max(deadline - core.now(), 0)
 end
 
--- The objects, each once, those that are ready already before the others. Greenlets that
--- have ended come in the order in which they did.
-local function sorted_objects(objects, name)
-  local ended, others, seen = {}, {}, {}
+local function by_completion(a, b)
+  return select(2, core.facts(a)) < select(2, core.facts(b))
+end
+
+-- The objects, each once: those that are ready already, and the others. Greenlets that have
+-- ended come first, in the order in which they did.
+local function split(objects, name)
+  local ready, others, seen = {}, {}, {}
+  local ready_too = {}
   for i, object in ipairs(objects) do
     local kind = type(object)
     if kind ~= "table" and kind ~= "userdata" or not object.rawlink then
-      check.fail(1, name, ("item %d cannot be waited for: %s"):format(i, tostring(object)), 2)
-    end
-    if not seen[object] then
+      check.fail(1, name, ("item %d cannot be waited for: %s"):format(i, tostring(object)))
+    elseif not seen[object] then
       seen[object] = true
-      local ready = core.is_greenlet(object) and object:ready()
-      table.insert(ready and ended or others, object)
+      local list = not object:ready() and others or core.is_greenlet(object) and ready
+        or ready_too
+      list[#list + 1] = object
     end
   end
-  table.sort(ended, function(a, b)
-    return select(2, core.facts(a)) < select(2, core.facts(b))
-  end)
-  return ended, others
+  table.sort(ready, by_completion)
+  for _, object in ipairs(ready_too) do
+    ready[#ready + 1] = object
+  end
+  return ready, others
 end
 
 -- Collects objects as they become ready. The links in the objects refer to the collector
--- weakly: an iteration that was left early leaves nothing behind once it is collected.
+-- weakly: an iteration that was left early leaves nothing behind once it is collected. The
+-- finalizer has a greenlet remove the links, for it may have come in the midst of a change
+-- of the very lists in which they are.
 local function collect(objects, name)
-  local ended, others = sorted_objects(objects, name)
+  local ready, others = split(objects, name)
   local c = {
-    ready = ended, first = 1, last = #ended,
+    ready = ready, first = 1, last = #ready,
     waiting = #others,
     list = core.waitlist(name),
     remove = nil,
-    guard = newproxy(true),
+    guard = #others > 0 and newproxy(true) or nil,
   }
   local weak = setmetatable({c}, {__mode = "v"})
+  local removed = #others == 0
   local function link(object)
     object:unlink(link)
     local self = weak[1]
-    if self then
+    if self and not removed then
       self.last = self.last + 1
       self.ready[self.last] = object
       self.waiting = self.waiting - 1
+      removed = self.waiting == 0
       core.wake_all(self.list)
     end
   end
-  c.remove = function()
-    for _, object in ipairs(others) do
-      object:unlink(link)
+  function c.remove()
+    if not removed then
+      removed = true
+      for _, object in ipairs(others) do
+        object:unlink(link)
+      end
     end
   end
-  getmetatable(c.guard).__gc = c.remove
+  if c.guard then
+    local remove = c.remove
+    getmetatable(c.guard).__gc = function()
+      if not removed then
+        core.spawn_raw(remove)
+      end
+    end
+  end
   for _, object in ipairs(others) do
     object:rawlink(link)
   end
@@ -77,15 +99,13 @@ local function next_ready(c, deadline, timeout)
       return nil
     end
     local st, message = core.park(c.list, left(deadline))
-    if st ~= nil then
-      if st then
-        c.remove()
-        interrupted(timeout, message)
-      end
-      if c.first > c.last then -- else something became ready in the same turn
-        c.remove()
-        return nil
-      end
+    if st then
+      c.remove()
+      interrupted(timeout, message)
+    end
+    if st ~= nil and c.first > c.last then -- else something became ready in the same turn
+      c.remove()
+      return nil
     end
   end
   local object = c.ready[c.first]
@@ -118,11 +138,12 @@ function M.iwait(objects, timeout, count)
   end
 end
 
-local function wait_for(objects, timeout, count, name)
+-- Those of `objects` that are ready, up to `count`, in that order.
+local function wait_for(objects, timeout, count)
   local found = {}
-  local deadline = deadline_of(check.timeout(timeout, 2, name))
-  local c = collect(objects, name)
-  while #found < (count or math.huge) do
+  local deadline = deadline_of(check.timeout(timeout, 2, "wait"))
+  local c = collect(objects, "wait")
+  while #found < count do
     local object = next_ready(c, deadline, timeout)
     if object == nil then
       break
@@ -147,17 +168,7 @@ function M.wait(objects, timeout, count)
     return st == nil
   end
   check.type(objects, "table", 1, "wait")
-  if count ~= nil then
-    check.count(count, 3, "wait")
-  end
-  return wait_for(objects, timeout, count, "wait")
-end
-
-local function by_completion(list)
-  table.sort(list, function(a, b)
-    return select(2, core.facts(a)) < select(2, core.facts(b))
-  end)
-  return list
+  return wait_for(objects, timeout, count and check.count(count, 3, "wait") or math.huge)
 end
 
 -- Those of a list of Greenlets that have ended, each once, in that order.
@@ -169,7 +180,8 @@ local function ended_of(list)
       ended[#ended + 1] = g
     end
   end
-  return by_completion(ended)
+  table.sort(ended, by_completion)
+  return ended
 end
 
 -- The same when all have ended, which mostly they do in the order of the list.
@@ -185,17 +197,21 @@ local function all_of(list)
   return all
 end
 
+local function refuse(list, name, i)
+  check.fail(1, name, ("item %d: Greenlet expected, got %s"):format(i, type(list[i])))
+end
+
 -- The common case: all of them, whatever their results. One after the other is enough,
 -- for the order of completion is known afterwards.
-local function join_all(list, timeout)
-  local deadline = deadline_of(check.timeout(timeout, 2, "joinall"))
+local function join_all(list, timeout, name)
+  local deadline = deadline_of(check.timeout(timeout, 2, name))
   local at = core.join_scan(list, 1)
   while at do
     local g = list[math.abs(at)]
     if at < 0 then
-      check.fail(1, "joinall", ("item %d: Greenlet expected, got %s"):format(-at, type(g)), 1)
+      refuse(list, name, -at)
     elseif g == core.current() then
-      error("a greenlet cannot join itself", 3)
+      check.misuse(name .. ": a greenlet cannot join itself")
     end
     local st, message = core.join(g, left(deadline))
     if st then
@@ -209,34 +225,51 @@ local function join_all(list, timeout)
   return all_of(list)
 end
 
-local function join_some(list, options)
-  local ended = {}
-  local raise = options.raise_error
-  local count = options.count and check.count(options.count, 2, "joinall")
-  for i, g in ipairs(list) do
-    if not core.is_greenlet(g) then
-      check.fail(1, "joinall", ("item %d: Greenlet expected, got %s"):format(i, type(g)), 1)
+-- Takes from the collector what has ended, until there are `count`, and raises the first
+-- failure if `raise`.
+local function take(c, options, deadline)
+  local ended, count = {}, options.count or math.huge
+  while #ended < count do
+    local g = next_ready(c, deadline, options.timeout)
+    if g == nil then
+      break
     end
-  end
-  for _, g in ipairs(list) do
-    core.await(g, raise and 1 or 0)
-  end
-  local ok, e = pcall(function()
-    for g in M.iwait(list, options.timeout, count) do
-      ended[#ended + 1] = g
-      if raise and core.state(g) == "failed" then
-        error(g.exception, 0)
-      end
+    ended[#ended + 1] = g
+    if options.raise_error and core.state(g) == "failed" then
+      raise_from(g)
     end
-  end)
-  for _, g in ipairs(list) do
-    core.await(g, raise and -1 or 0)
-  end
-  if not ok then
-    error(e, 0)
   end
   return ended
 end
+
+local function join_some(list, options)
+  local deadline = deadline_of(check.timeout(options.timeout, 2, "joinall"))
+  local all = {}
+  for i, g in ipairs(list) do
+    if not core.is_greenlet(g) then
+      refuse(list, "joinall", i)
+    elseif g == core.current() then
+      check.misuse("joinall: a greenlet cannot join itself")
+    end
+    all[i] = g
+  end
+  local c = collect(all, "joinall")
+  local awaits = options.raise_error and 1 or 0
+  for _, g in ipairs(all) do
+    core.await(g, awaits)
+  end
+  local ok, result = pcall(take, c, options, deadline)
+  for _, g in ipairs(all) do
+    core.await(g, -awaits)
+  end
+  c.remove()
+  if not ok then
+    error(result, 0)
+  end
+  return result
+end
+
+local JOIN_OPTIONS = {timeout = true, count = true, raise_error = true}
 
 ---Parks until the greenlets have ended.
 ---@param list glua.Greenlet[]
@@ -245,13 +278,17 @@ end
 ---@return glua.Greenlet[] # those that have ended, in the order in which they did
 function M.joinall(list, options)
   check.type(list, "table", 1, "joinall")
-  if type(options) == "table" and rawget(options, "kind") == nil then
-    if options.count or options.raise_error then
-      return join_some(list, options)
-    end
-    options = options.timeout
+  if type(options) ~= "table" or check.is_timeout(options) then
+    return join_all(list, options, "joinall")
   end
-  return join_all(list, options)
+  check.options(options, JOIN_OPTIONS, 2, "joinall")
+  if options.count then
+    check.count(options.count, 2, "joinall")
+  end
+  if options.count or options.raise_error then
+    return join_some(list, options)
+  end
+  return join_all(list, options.timeout, "joinall")
 end
 
 ---Kills the greenlets, all at the same time.
@@ -261,28 +298,30 @@ end
 ---@return boolean whether all are dead
 function M.killall(list, err, options)
   check.type(list, "table", 1, "killall")
+  options = check.options(options, check.KILL_OPTIONS, 3, "killall")
+  check.timeout(options.timeout, 3, "killall")
+  local all, itself = {}, nil
   for i, g in ipairs(list) do
     if not core.is_greenlet(g) then
-      check.fail(1, "killall", ("item %d: Greenlet expected, got %s"):format(i, type(g)), 0)
+      refuse(list, "killall", i)
     end
+    all[i] = g
   end
   local current = core.current()
-  local itself = false
-  for _, g in ipairs(list) do
+  for _, g in ipairs(all) do
     if g == current then
-      itself = true
+      itself = g
     else
       g:kill(err, {block = false})
     end
   end
   if itself then
-    current:kill(err)
+    itself:kill(err)
   end
-  local block = not options or options.block ~= false
-  if block then
-    join_all(list, options and options.timeout)
+  if options.block ~= false then
+    join_all(all, options.timeout, "killall")
   end
-  for _, g in ipairs(list) do
+  for _, g in ipairs(all) do
     if not g:ready() then
       return false
     end

@@ -9,15 +9,17 @@
 -- ever. A callback is called by the very function that stands in for the original, which
 -- keeps the levels of error() and debug functions: the caller is level 3 in a callback.
 --
--- Differences that remain: level 2 has a position now; load has read all pieces before it
--- compiles the first; a module or reader sees one more level, for it is called protected.
+-- Differences that remain: level 2, which is such a function, has a position now; load reads
+-- all pieces before it compiles the first; a module and a reader run protected, one level
+-- further from the caller.
 
 local own_name, core = ...
 
 local error, getmetatable, pcall, select, type = error, getmetatable, pcall, select, type
-local rawget, rawset = rawget, rawset
+local rawget, tonumber = rawget, tonumber
 local concat = table.concat
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
+local format = string.format
 local floor, ceil = math.floor, math.ceil
 local debug_getmetatable = debug.getmetatable
 
@@ -25,77 +27,78 @@ local debug_getmetatable = debug.getmetatable
 
 local sort = table.sort
 
+-- What a turn of quicksort's loop does.
+local SPLIT, SEEK_UP, SEEK_DOWN = 1, 2, 3
+
 -- The quicksort of Lua 5.1, comparison by comparison, so that equal elements come out in
--- the order in which they always did. The larger part of each split waits on a stack; the
--- original calls itself instead.
+-- the order in which they always did. lo..hi is the part being sorted; the larger half of
+-- each split waits on the stack.
+--
+-- One flat loop: the JIT then makes a few dozen traces of it. With a loop inside a loop it
+-- unrolls them into many hundreds.
 local function quicksort(t, less)
   local lo, hi = 1, #t
-  local stack, top = nil, 0
+  local stack, top = {}, 0
+  local step = SPLIT
+  local i, j, pivot, right = 0, 0, nil, nil
   while true do
-    -- The ends and the middle, in order; the middle is the pivot.
-    if lo < hi then
+    if step == SEEK_UP then -- for an element that belongs to the right of the pivot
+      i = i + 1
+      right = t[i]
+      if not less(right, pivot) then
+        step = SEEK_DOWN
+      elseif i >= hi then
+        error("invalid order function for sorting", 2)
+      end
+    elseif step == SEEK_DOWN then -- for one that belongs to the left of it
+      j = j - 1
+      local left = t[j]
+      if less(pivot, left) then
+        if j <= lo then
+          error("invalid order function for sorting", 2)
+        end
+      elseif j >= i then
+        t[i], t[j] = left, right
+        step = SEEK_UP
+      else
+        t[hi - 1], t[i] = right, pivot
+        top = top + 2
+        if i - lo < hi - i then
+          stack[top - 1], stack[top] = i + 1, hi
+          hi = i - 1
+        else
+          stack[top - 1], stack[top] = lo, i - 1
+          lo = i + 1
+        end
+        step = SPLIT
+      end
+    elseif lo < hi then
       local first, last = t[lo], t[hi]
       if less(last, first) then
-        t[lo] = last
-        t[hi] = first
+        t[lo], t[hi] = last, first
       end
-    end
-    local mid = floor((lo + hi) / 2)
-    if hi - lo > 1 then
-      local pivot, first = t[mid], t[lo]
-      if less(pivot, first) then
-        t[mid] = first
-        t[lo] = pivot
-      else
-        local last = t[hi]
-        if less(last, pivot) then
-          t[mid] = last
-          t[hi] = pivot
-        end
-      end
-    end
-    if hi - lo > 2 then
-      -- The pivot hides next to the end while the others go to its sides.
-      local pivot = t[mid]
-      t[mid] = t[hi - 1]
-      t[hi - 1] = pivot
-      local i, j = lo, hi - 1
-      while true do
-        i = i + 1
-        local right = t[i]
-        while less(right, pivot) do
-          if i >= hi then
-            error("invalid order function for sorting", 2)
+      if hi - lo > 1 then
+        local mid = (lo + hi - (lo + hi) % 2) / 2
+        pivot, first = t[mid], t[lo]
+        if less(pivot, first) then
+          t[mid], t[lo] = first, pivot
+        else
+          last = t[hi]
+          if less(last, pivot) then
+            t[mid], t[hi] = last, pivot
           end
-          i = i + 1
-          right = t[i]
         end
-        j = j - 1
-        local left = t[j]
-        while less(pivot, left) do
-          if j <= lo then
-            error("invalid order function for sorting", 2)
-          end
-          j = j - 1
-          left = t[j]
+        if hi - lo > 2 then -- the pivot hides next to the end
+          pivot = t[mid]
+          t[mid], t[hi - 1] = t[hi - 1], pivot
+          i, j = lo, hi - 1
+          step = SEEK_UP
+        else
+          lo = hi
         end
-        if j < i then
-          break
-        end
-        t[i] = left
-        t[j] = right
-      end
-      t[hi - 1] = t[i]
-      t[i] = pivot
-      stack = stack or {}
-      if i - lo < hi - i then
-        stack[top + 1], stack[top + 2] = i + 1, hi
-        hi = i - 1
       else
-        stack[top + 1], stack[top + 2] = lo, i - 1
-        lo = i + 1
+        lo = hi
       end
-      top = top + 2
     elseif top > 0 then
       lo, hi = stack[top - 1], stack[top]
       top = top - 2
@@ -105,13 +108,33 @@ local function quicksort(t, less)
   end
 end
 
--- The original's comparison of two elements. Those that it refuses are given to it.
+-- Whether t[i] is what the original would get and set, whatever the table's metatable.
+local function is_raw(t)
+  local mt = debug_getmetatable(t)
+  if mt and (rawget(mt, "__index") ~= nil or rawget(mt, "__newindex") ~= nil) then
+    for i = 1, #t do
+      if rawget(t, i) == nil then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+local function has_lt(value)
+  local mt = debug_getmetatable(value)
+  return mt and rawget(mt, "__lt")
+end
+
+-- The original's comparison of two elements, without a comparator. What Lua refuses to
+-- compare is given to the original, which raises its own error.
 local function is_less(a, b)
-  local kind = type(a)
-  if kind ~= "number" and kind ~= "string" or kind ~= type(b) then
-    local mt_a, mt_b = debug_getmetatable(a), debug_getmetatable(b)
-    local lt = mt_a and rawget(mt_a, "__lt")
-    if lt == nil or kind ~= type(b) or not mt_b or lt ~= rawget(mt_b, "__lt") then
+  local mt = getmetatable(a)
+  if mt == nil or mt ~= getmetatable(b) or type(mt) ~= "table" or not rawget(mt, "__lt") then
+    local kind = type(a)
+    local lt = has_lt(a)
+    if kind ~= type(b)
+        or kind ~= "number" and kind ~= "string" and (not lt or lt ~= has_lt(b)) then
       return sort {b, a}
     end
   end
@@ -121,13 +144,12 @@ end
 function table.sort(...)
   local t, less = ...
   if type(t) == "table" then
-    if type(less) == "function" then
+    if less == nil then
+      local kind = type(rawget(t, 1))
+      less = (kind == "table" or kind == "userdata") and is_less
+    end
+    if type(less) == "function" and is_raw(t) then
       return quicksort(t, less)
-    elseif less == nil then
-      local kind = type(t[1])
-      if kind == "table" or kind == "userdata" then
-        return quicksort(t, is_less)
-      end
     end
   end
   return sort(...)
@@ -164,13 +186,16 @@ local function substitute(s, p, repl, limit)
   if find(p, "[%z)]") then
     p = for_find(p)
   end
+  if byte(p) == 94 and limit > 1 then -- ^
+    limit = 1
+  end
   local calls = type(repl) == "function"
-  local anchored = byte(p) == 94 -- ^
+  local stop = #s + 1
   local pieces, n = nil, 0
   local count = 0
   local from = 1   -- where the next match may begin
   local copied = 1 -- what stands before this is in the pieces
-  while count < limit do
+  while count < limit and from <= stop do
     -- pcall, for a malformed pattern is an error at the caller's line.
     local ok, first, last, c1, c2, c3, c4 = pcall(find, s, p, from)
     if not ok then
@@ -210,9 +235,6 @@ local function substitute(s, p, repl, limit)
     end
     -- After an empty match one character is stepped over.
     from = (last < first and first or last) + 1
-    if anchored or from > #s + 1 then
-      break
-    end
   end
   if not pieces then
     return s, count
@@ -221,16 +243,16 @@ local function substitute(s, p, repl, limit)
   return concat(pieces), count
 end
 
-local function is_text(value)
-  local kind = type(value)
-  return kind == "string" or kind == "number"
-end
-
 -- Whether a lookup in the table may call a function.
 local function has_index(t)
   local mt = debug_getmetatable(t)
   local index = mt and rawget(mt, "__index")
   return type(index) == "function" or type(index) == "table"
+end
+
+local function is_text(value)
+  local kind = type(value)
+  return kind == "string" or kind == "number"
 end
 
 function string.gsub(...)
@@ -244,3 +266,238 @@ function string.gsub(...)
   end
   return gsub(...)
 end
+
+-- ---- require ----
+
+local original_require, package, loaded = require, package, package.loaded
+local require
+
+-- What the original leaves in package.loaded while a module loads, and after it failed.
+-- This module is just being loaded by the original, so there it stands.
+local LOADING = loaded[own_name] or newproxy()
+
+-- The modules that greenlets are loading:
+-- name -> {owner = greenlet, list = of those who wait or nil, done, value = the outcome}
+local locks = {}
+
+-- Greenlet -> the lock that it waits for.
+local awaited = {}
+
+-- Errors that break a load off from outside: they say nothing of the module, so the next
+-- require of it tries again.
+local FROM_OUTSIDE = {
+  Cancelled = true, GreenletExit = true, LoopExit = true, Timeout = true, interrupted = true,
+}
+
+local function is_from_outside(e)
+  return type(e) == "table" and FROM_OUTSIDE[rawget(e, "kind")] and getmetatable(e) ~= nil
+end
+
+-- Whether to wait for the lock would never end: its owner is the greenlet itself, or waits,
+-- over others perhaps, for a module that the greenlet is loading.
+local function is_loop(lock, me)
+  while lock do
+    if lock.owner == me then
+      return true
+    end
+    lock = awaited[lock.owner]
+  end
+  return false
+end
+
+local function wait_for(lock, me)
+  lock.list = lock.list or core.waitlist("require")
+  awaited[me] = lock
+  local st, message = core.park(lock.list)
+  awaited[me] = nil
+  if st then
+    require("glua.interrupt").interrupted(nil, message)
+  end
+end
+
+-- What runs loaders: interrupt.protect keeps the traceback of an error, which is raised
+-- again here. interrupt.lua and what it requires do without.
+local function protector(name)
+  local interrupt = loaded["glua.interrupt"]
+  if interrupt == LOADING or not interrupt and name == "glua.interrupt" then
+    return pcall
+  end
+  return require("glua.interrupt").protect
+end
+
+-- Returns true and a loader, or true, nil and why there is none, or false and an error.
+local function find_loader(name, protect)
+  local loaders = package.loaders
+  if type(loaders) ~= "table" then
+    return true, nil, "'package.loaders' must be a table"
+  end
+  local tried = ""
+  local i = 1
+  while true do
+    local search = rawget(loaders, i)
+    if search == nil then
+      return true, nil, format("module '%s' not found:%s", name, tried)
+    end
+    local ok, found = protect(search, name)
+    if not ok or type(found) == "function" then
+      return ok, found
+    elseif is_text(found) then
+      tried = tried .. found
+    end
+    i = i + 1
+  end
+end
+
+-- Returns true and the module, or false and an error.
+local function run_loader(loader, name, protect)
+  loaded[name] = LOADING
+  local ok, value = protect(loader, name)
+  if not ok then
+    if loaded[name] == LOADING and is_from_outside(value) then
+      loaded[name] = nil
+    end
+    return false, value
+  end
+  if value ~= nil then
+    loaded[name] = value
+  end
+  if loaded[name] == LOADING then
+    loaded[name] = true
+  end
+  return true, loaded[name]
+end
+
+local function load_module(...)
+  local name = ...
+  if not is_text(name) then
+    return original_require(...)
+  end
+  name = name .. ""
+  local me = core.current() -- nil while the program starts
+  local protect = me and protector(name) or pcall
+  local lock = locks[name]
+  while lock do
+    if not me or is_loop(lock, me) then
+      error(format("loop or previous error loading module '%s'", name), 2)
+    end
+    wait_for(lock, me)
+    if lock.done then
+      return lock.value
+    end
+    lock = locks[name]
+  end
+  local value = loaded[name]
+  if value == LOADING then
+    error(format("loop or previous error loading module '%s'", name), 2)
+  elseif value then
+    return value
+  end
+
+  lock = {owner = me, list = nil, done = false, value = nil}
+  locks[name] = me and lock
+  local ok, loader, complaint = find_loader(name, protect)
+  if not ok then
+    value = loader
+  elseif loader then
+    ok, value = run_loader(loader, name, protect)
+    lock.done, lock.value = ok, value
+  end
+  locks[name] = nil
+  if lock.list then
+    core.wake_all(lock.list)
+  end
+  if complaint then
+    error(complaint, 2)
+  elseif not ok then
+    error(value, 0)
+  end
+  return value
+end
+
+function require(...)
+  local module = loaded[...]
+  if module and module ~= LOADING then
+    return module
+  end
+  return load_module(...)
+end
+
+_G.require = require
+
+-- ---- dofile and load ----
+
+local original_dofile, original_load, loadfile = dofile, load, loadfile
+
+local function pass(...)
+  return ...
+end
+
+function _G.dofile(...)
+  local name = ...
+  if name ~= nil and not is_text(name) then
+    return original_dofile(...)
+  end
+  local chunk, message = loadfile(name)
+  if not chunk then
+    error(message, 0)
+  end
+  return pass(chunk())
+end
+
+local function read_no_text()
+  return false
+end
+
+function _G.load(...)
+  local reader, name, mode, env = ...
+  if type(reader) ~= "function" or name ~= nil and not is_text(name)
+      or mode ~= nil and not is_text(mode) then
+    return original_load(...)
+  end
+  local pieces, n = {}, 0
+  while true do
+    local ok, piece = pcall(reader)
+    if not ok then
+      return nil, piece
+    elseif piece == nil or piece == "" then
+      break
+    elseif not is_text(piece) then
+      return original_load(read_no_text) -- which has the message for it
+    end
+    n = n + 1
+    pieces[n] = piece
+  end
+  return original_load(concat(pieces), name or "=(load)", mode, env)
+end
+
+-- ---- print ----
+
+local original_print, original_tostring = print, tostring
+local globals, stdout, write = _G, io.stdout, io.stdout.write
+
+-- The line comes out at once, even if another greenlet prints while this one is parked.
+local function print_converted(...)
+  local n = select("#", ...)
+  local texts = {...}
+  for i = 1, n do
+    local text = globals.tostring(texts[i])
+    if not is_text(text) then
+      error("'tostring' must return a string to 'print'", 2)
+    end
+    texts[i] = text
+  end
+  write(stdout, concat(texts, "\t"), "\n")
+end
+
+function _G.print(...)
+  local plain = globals.tostring == original_tostring
+  for i = 1, select("#", ...) do
+    local kind = type((select(i, ...)))
+    if not plain or kind == "table" or kind == "userdata" then
+      return print_converted(...)
+    end
+  end
+  return original_print(...)
+end
+
+return true

@@ -113,7 +113,7 @@ BENCH_PROGRAMS = $(patsubst spec/bench/%.c,build/bench/%,$(wildcard spec/bench/*
 
 bench:
 	@bin/setup
-	@$(MAKE) --no-print-directory all $(BENCH_PROGRAMS)
+	@$(MAKE) --no-print-directory -s all $(BENCH_PROGRAMS)
 	@bin/gluarun spec/bench/run.lua $(ONLY)
 
 build/bench/%: spec/bench/%.c spec/bench/bench.h

@@ -118,11 +118,10 @@ static int l_core_park_many(lua_State *L) {
     struct hub *h = hub_self;
     struct waiter *many = lua_touserdata(L, 1);
     size_t n = lua_objlen(L, 1) / sizeof(*many);
-    if (!h->current) return no_greenlet(L);
-    if (greenlet_is_interrupted(h)) {
+    if (!h->current || greenlet_is_interrupted(h)) {
         for (size_t i = 0; i < n; i++)
             list_remove(&many[i].link);
-        return greenlet_raise(L);
+        return h->current ? greenlet_raise(L) : no_greenlet(L);
     }
     h->current->many = many;
     h->current->many_count = (unsigned short)n;

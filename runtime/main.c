@@ -4,6 +4,7 @@
  * before Lua runs and after it has ended. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,13 @@ static void push_arguments(lua_State *L, const struct command *c) {
         lua_pushstring(L, c->argv[i]);
         lua_rawseti(L, -2, i);
     }
+}
+
+/* Where the parent has closed standard input, output or error, a socket would get that number,
+ * and a print go to the peer: the null device takes the place. */
+static void fill_standard_descriptors(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) abort();
 }
 
 /* Descriptors are what a network program needs: the soft limit goes up to the hard one. */
@@ -94,6 +102,7 @@ static int pmain(lua_State *L) {
 
 int main(int argc, char **argv) {
     struct command c = {argc, argv, EXIT_FAILURE};
+    fill_standard_descriptors();
     raise_descriptor_limit();
     lua_State *L = luaL_newstate();
     if (!L) {

@@ -380,6 +380,17 @@ describe("every blocking call", function()
       assert.matches("blocking_%l+.lua:%d+: .*number expected", tostring(called[2]))
     end
   end)
+
+  it("does not lose the wake of a finalizer that runs while it gets ready to wait", function()
+    local result = helper.gluarun {"spec/fixtures/finalizers.lua"}
+    assert.equal("", result.err)
+    local n = 0
+    for name, outcome in result.out:gmatch("([^\t\n]*)\t([^\n]*)") do
+      n = n + 1
+      assert.equal(name .. " ok", name .. " " .. outcome)
+    end
+    assert.is_true(n >= 15)
+  end)
 end)
 
 describe("glua.wait without objects", function()

@@ -16,6 +16,18 @@ local PAGES = {
   "README.md", "CHANGELOG.md", "docs/tutorial.md", "docs/reference.md", "docs/design.md",
 }
 
+-- A function of one string that is computed once for each: a run in which the collector
+-- works all the time is slow enough.
+local function once(fn)
+  local known = {}
+  return function(key)
+    if known[key] == nil then
+      known[key] = fn(key)
+    end
+    return known[key]
+  end
+end
+
 local function read(path)
   local file = assert(io.open(path))
   local text = file:read("*a")
@@ -37,7 +49,7 @@ local function output_of(command)
 end
 
 -- The code blocks of a page: {language=, mark=, text=, line=}.
-local function blocks_of(path)
+local blocks_of = once(function(path)
   local blocks, block, line = {}, nil, 0
   for text in (read(path) .. "\n"):gmatch("(.-)\n") do
     line = line + 1
@@ -55,12 +67,12 @@ local function blocks_of(path)
   end
   assert(not block, path .. ": a code block does not end")
   return blocks
-end
+end)
 
 -- The text of a page without its code blocks.
-local function prose_of(path)
+local prose_of = once(function(path)
   return (("\n" .. read(path)):gsub("\n```.-\n```", "\n"))
-end
+end)
 
 local function each_block(language, fn)
   local n = 0
@@ -245,13 +257,13 @@ local function slug(heading)
   return (heading:lower():gsub("[^%w%s_-]", ""):gsub(" ", "-"))
 end
 
-local function slugs_of(path)
+local slugs_of = once(function(path)
   local slugs = {}
   for heading in prose_of(path):gmatch("\n#+ ([^\n]+)") do
     slugs[slug(heading)] = true
   end
   return slugs
-end
+end)
 
 describe("docs", function()
   helper.leaves_nothing_behind()

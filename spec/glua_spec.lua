@@ -359,23 +359,23 @@ describe("glua", function()
     end)
 
     it("does not drift: what the function takes is no part of the beat", function()
-      local starts = {}
+      -- One that drifts always takes both, the time of the function and that of the beat. On
+      -- a busy machine any other may do so as well, but not each time.
       local done = event.Event()
+      local beats, last, kept = 0, math.huge, false
       local g = glua.every(0.004, function()
-        starts[#starts + 1] = glua.now()
+        local start = glua.now()
+        kept = kept or start - last > 0 and start - last < 0.007
+        last = start
+        beats = beats + 1
         burn(0.003)
-        if #starts == 6 then
+        if kept or beats == 500 then
           done:set()
         end
       end)
       done:wait()
       g:kill()
-      -- One that drifts always takes both, the time of the function and that of the beat.
-      local least = math.huge
-      for i = 2, #starts do
-        least = math.min(least, starts[i] - starts[i - 1])
-      end
-      assert.is_true(least < 0.007)
+      assert.is_true(kept)
     end)
 
     it("leaves out the beats that the function overruns", function()

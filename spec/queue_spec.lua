@@ -74,12 +74,15 @@ describe("glua.queue", function()
       q:put(items[i])
       if i % 3 == 0 then -- in between, too
         local best = q:get()
+        local better = 0
         for n, item in ipairs(items) do
-          assert.is_false(item.rank > best.rank)
-          if item == best then
+          if item.rank > best.rank then
+            better = better + 1
+          elseif item == best then
             items[n] = {rank = -1}
           end
         end
+        assert.equal(0, better)
       end
     end
     local before = {rank = math.huge, number = 0}
@@ -303,6 +306,47 @@ describe("glua.queue", function()
     glua.sleep(0)
     killed:kill()
     assert.same(list(nil, "empty"), list(ch:get_nowait()))
+  end)
+
+  it("keeps no count and no item of those who are gone", function()
+    local weak = setmetatable({}, {__mode = "v"})
+    local function new_item()
+      local item = {}
+      weak[#weak + 1] = item
+      return item
+    end
+    for _, kind in ipairs {"Queue", "LifoQueue", "JoinableQueue", "Channel"} do
+      local q = kind == "Channel" and queue.Channel() or queue[kind](1)
+      local idle = tostring(q)
+      local function all_ways(...)
+        local late = glua.spawn(...)
+        late:join()
+        local killed = glua.spawn(...)
+        glua.sleep(0)
+        assert.are_not.equal(idle, tostring(q))
+        killed:kill()
+      end
+      all_ways(q.get, q, 0.001)
+      all_ways(queue.select, {{q}, {queue.Queue()}, {q}}, 0.001)
+      local other = queue.Channel()
+      glua.spawn(other.put, other, new_item(), 0.001)
+      assert.equal(2, (queue.select {{q}, {other}})) -- the other case is done
+      assert.equal(idle, tostring(q))
+
+      q:put_nowait(new_item())
+      idle = tostring(q)
+      all_ways(q.put, q, new_item(), 0.001)
+      all_ways(queue.select, {{q, put = new_item()}, {queue.Queue()}}, 0.001)
+      local putters = {glua.spawn(q.put, q, new_item()),
+        glua.spawn(queue.select, {{q, put = new_item()}, {queue.Queue()}})}
+      glua.sleep(0)
+      repeat until not q:get_nowait()
+      glua.joinall(putters)
+      assert.matches(" 0 getting, 0 putting", tostring(q))
+      collectgarbage()
+      collectgarbage()
+      assert.is_nil(next(weak))
+    end
   end)
 
   -- ---- peek ----

@@ -409,7 +409,7 @@ describe("glua.wait", function()
   describe("without objects", function()
     it("runs until nothing is left to do", function()
       local done = {}
-      glua.spawn_later(0.002, function() done[#done + 1] = "later" end)
+      glua.spawn_later(0.05, function() done[#done + 1] = "later" end)
       glua.spawn(function()
         glua.sleep(0.001)
         done[#done + 1] = "first"

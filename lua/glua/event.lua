@@ -58,7 +58,10 @@ function Event:wait(timeout)
   if self.flag then
     return true
   end
-  self.waiters = self.waiters or core.waitlist("Event.wait")
+  if not self.waiters then
+    self.waiters = core.waitlist("Event.wait")
+    return self:wait(timeout) -- for a finalizer may have set it just now
+  end
   local st, message = park(self.waiters, seconds)
   if st == nil then
     return true
@@ -148,7 +151,10 @@ function AsyncResult:wait(timeout)
   if self.done then
     return true
   end
-  self.waiters = self.waiters or core.waitlist("AsyncResult.wait")
+  if not self.waiters then
+    self.waiters = core.waitlist("AsyncResult.wait")
+    return self:wait(timeout)
+  end
   local st, message = park(self.waiters, seconds)
   if st then
     interrupted(timeout, message)
@@ -162,7 +168,10 @@ function AsyncResult:get(timeout)
   check.self(self, result_meta, "get")
   local seconds = check.timeout(timeout, 1, "get")
   if not self.done then
-    self.waiters = self.waiters or core.waitlist("AsyncResult.get")
+    if not self.waiters then
+      self.waiters = core.waitlist("AsyncResult.get")
+      return self:get(timeout)
+    end
     local st, message = park(self.waiters, seconds)
     if st then
       interrupted(timeout, message)

@@ -110,9 +110,10 @@ function links.mix_into(class, stay_due)
     check.type(self, "table", 1, "rawlink")
     check.callable(fn, 1, "rawlink")
     self.links = self.links or {}
-    local ready = self:ready()
-    self.links[#self.links + 1] = {fn = fn, raw = true, due = ready, gone = false}
-    if ready and not self.notifying then
+    local link = {fn = fn, raw = true, due = false, gone = false}
+    self.links[#self.links + 1] = link
+    link.due = self:ready() -- asked last: making the link may have run a finalizer
+    if link.due and not self.notifying then
       self.notifying = true
       core.spawn_raw(call_due, self)
     end

@@ -35,6 +35,7 @@ function Semaphore:acquire(timeout)
   end
   if not self.waiters then
     self.waiters = core.waitlist(getmetatable(self).__name .. ".acquire")
+    return self:acquire(timeout) -- for a finalizer may have released it just now
   end
   self.waiting = self.waiting + 1
   local st, message = park(self.waiters, seconds)

@@ -110,11 +110,18 @@ local function raise_if_refused(self, tag)
   end
 end
 
+-- Makes the wait lists. The collector may run a finalizer here, which puts or gets: who
+-- wants to wait looks at the queue again afterwards, and then waits without allocating.
+local function make_lists(self)
+  local name = getmetatable(self).__name
+  local getters, putters = core.waitlist(name .. ".get"), core.waitlist(name .. ".put")
+  if not self.getters then
+    self.getters, self.putters, self.offers = getters, putters, {}
+  end
+end
+
 -- The number of a new offer.
 local function offer(self, item)
-  if not self.putters then
-    self.putters, self.offers = core.waitlist(getmetatable(self).__name .. ".put"), {}
-  end
   self.offered = self.offered + 1
   self.offers[self.offered] = item
   self.putting = self.putting + 1
@@ -122,11 +129,6 @@ local function offer(self, item)
     self:notify() -- a Channel becomes ready by an offer
   end
   return self.offered
-end
-
-local function getters_of(self)
-  self.getters = self.getters or core.waitlist(getmetatable(self).__name .. ".get")
-  return self.getters
 end
 
 -- Puts without waiting: true; or false: it would have to wait.
@@ -149,6 +151,10 @@ end
 
 -- Parks with the item until somebody takes it in.
 local function put_waiting(self, item, seconds, timeout)
+  if not self.putters then
+    make_lists(self)
+    return self:put(item, timeout)
+  end
   local tag = offer(self, item)
   local st, taken = park(self.putters, seconds, tag)
   if st == nil then
@@ -168,8 +174,12 @@ end
 
 -- Parks until somebody puts.
 local function get_waiting(self, seconds, timeout)
+  if not self.getters then
+    make_lists(self)
+    return self:get(timeout)
+  end
   self.getting = self.getting + 1
-  local st, item = park(getters_of(self), seconds)
+  local st, item = park(self.getters, seconds)
   if st == nil then
     if item == nil then
       return nil, "closed"
@@ -263,11 +273,11 @@ end
 function Queue:peek(timeout)
   local seconds = check.timeout(timeout, 1, "peek")
   local deadline = seconds and core.now() + seconds
+  self.peekers = self.peekers or core.waitlist(getmetatable(self).__name .. ".peek")
   while self.count == 0 do
     if self.closed then
       return nil, "closed"
     end
-    self.peekers = self.peekers or core.waitlist(getmetatable(self).__name .. ".peek")
     self.watched = true
     local st, message = park(self.peekers, deadline and math.max(deadline - core.now(), 0))
     if st then
@@ -535,10 +545,10 @@ end
 ---@return boolean
 function Joinable:join(timeout)
   local seconds = check.timeout(timeout, 1, "join")
+  self.joiners = self.joiners or core.waitlist("JoinableQueue.join")
   if self.unfinished == 0 then
     return true
   end
-  self.joiners = self.joiners or core.waitlist("JoinableQueue.join")
   local st, message = park(self.joiners, seconds)
   if st then
     interrupted(timeout, message)
@@ -630,6 +640,9 @@ local function copy_cases(cases)
       check.fail(1, "select", ("case %d: {queue} or {queue, put=item} expected"):format(i))
     end
     copy[i] = {queue = case[1], item = case.put, tag = nil}
+    if not case[1].getters then
+      make_lists(case[1])
+    end
   end
   return copy
 end
@@ -660,7 +673,7 @@ local function enter(case, places, i)
     core.place(places, i, q.putters, case.tag)
   else
     q.getting = q.getting + 1
-    core.place(places, i, getters_of(q), 0)
+    core.place(places, i, q.getters, 0)
   end
 end
 
@@ -685,13 +698,13 @@ end
 function M.select(cases, timeout)
   local copy = copy_cases(cases)
   local seconds = check.timeout(timeout, 2, "select")
+  local places = core.places(#copy) -- all that is needed to wait is there now: see make_lists
   local i, result, why = select_now(copy)
   if why then
     return i, nil, why
   elseif i then
     return i, result
   end
-  local places = core.places(#copy)
   for n, case in ipairs(copy) do
     enter(case, places, n)
   end

@@ -3,43 +3,44 @@
 -- A program describes its figures and calls bench.main. Started from the project's folder
 -- it measures each of them in rounds and prints it with its baseline beside it:
 --
---     bin/gluarun spec/bench/queue.lua
+--     bin/gluarun spec/bench/queue.lua [figure]
 --
--- Started with the key of a figure, it measures that once and prints a number. A round is
--- such a process and, right after it, one of the baseline, on the same pinned core: what
--- else the machine does in these seconds falls on both, and a bad moment spoils one round.
+-- A round is a sample, which is the same program once more in a process of its own, and
+-- right after it one of the baseline, on the same pinned core: what else the machine does
+-- in these seconds falls on both, and a bad moment spoils one round.
 --
 -- A figure is a table:
 --
 --     key, what   its argument and its name
 --     unit        "ns", "ms", "s", "B", "MB/s"
---     sample      function that measures once, in a process of its own
---     ours        in its place: a function that measures once from outside
+--     sample      function that measures once and returns a number
+--     ours        in its place: a function that measures a process from outside
 --     baseline    command that prints a number, or a function
 --     against     what the baseline is
---     limit       what is asked for, as `judge` says; nil: nothing
+--     limit       what is asked for, as `judge` says
 --     judge       "ratio"   ours / baseline is at most the limit
 --                 "share"   ours / baseline is at least the limit
 --                 "scaled"  ours is at most the limit, on a machine where a resume takes
---                           28 ns: there the limits come from
+--                           28 ns, as it does where the limits come from
 --                 "value"   ours is at most the limit
---     peers       other systems' numbers: {{"node", command}, ...}
+--     peers       arguments with which the programs in peers/ measure the same, once;
+--                 PEERS=no in the environment leaves them out
 --     rounds      default: the environment's ROUNDS, or 5
 --
--- The median of the rounds is judged; the least of ours stands beside it.
+-- Judged is the median of the rounds. What the best rounds say stands in parentheses.
 
 local bench = {}
 
 -- What a bare resume and yield takes where the limits come from, and what tells it here.
 local REFERENCE_NS = 28
-local RESUME = "luajit spec/bench/resume.lua 2 3000000"
+local RESUME = "luajit spec/bench/resume.lua 2 5e6"
 
 -- Cores: one for what is measured, the other for what sends load to it.
 local CORE, LOAD_CORE = 0, 1
 
-local gluarun = arg[-1] or "bin/gluarun"
+local gluarun = arg[-1]
 
--- Commands
+-- ---- commands ----
 
 local function output_of(command)
   local pipe = assert(io.popen(command))
@@ -48,11 +49,11 @@ local function output_of(command)
   return text
 end
 
-local function has(program)
-  return output_of(("command -v %s || :"):format(program)) ~= ""
+local function works(command)
+  return output_of(("(%s) >/dev/null 2>&1 && echo yes"):format(command)) ~= ""
 end
 
-local can_pin = has("taskset") and tonumber(output_of("nproc")) > 1
+local can_pin = works("taskset -c 1 true")
 
 local function pinned(core, command)
   return can_pin and ("taskset -c %d %s"):format(core, command) or command
@@ -73,7 +74,7 @@ function bench.number_from(command, name)
   return number_from(pinned(CORE, command), name)
 end
 
----Has spec/bench/load work on a server; both are ended afterwards.
+---Has spec/bench/load work on a server, and ends that.
 ---@param server string command that prints "listening PORT"
 ---@param load string mode and arguments of load
 ---@param name string of the number in what load prints
@@ -94,9 +95,9 @@ function bench.script(script)
   return ("%s spec/bench/%s"):format(gluarun, script)
 end
 
--- For samples
+-- ---- for samples ----
 
----CPU time in nanoseconds that fn(...) took, divided by n.
+---CPU time that fn(...) took, in nanoseconds, divided by n.
 ---@param n number
 ---@param fn function
 ---@return number
@@ -115,17 +116,22 @@ function bench.rss()
   return tonumber(pages) * 4096
 end
 
--- Peers
+-- ---- peers ----
 
+local PEERS = "spec/bench/peers/"
+local GO_PEER = "build/bench/go_peer"
+
+-- Name, what shows that it is there, and the command without arguments.
 local peers = {
-  {"Go", "build/bench/peer_go", "build/bench/peer_go"},
-  {"node", "node", "node spec/bench/peers/node.js"},
-  {"luv", "luajit -e 'require \"luv\"'", "luajit spec/bench/peers/luv.lua"},
-  {"gevent", "python3 -c 'import gevent'", "python3 spec/bench/peers/gevent.py"},
+  {"Go", ("go build -o %s %sgo_peer.go"):format(GO_PEER, PEERS), GO_PEER},
+  {"node", "node -e ''", "node " .. PEERS .. "node_peer.js"},
+  {"luv", [[luajit -e 'require "luv"']], "luajit " .. PEERS .. "luv_peer.lua"},
+  {"gevent", "python3 -c 'import gevent'", "python3 " .. PEERS .. "gevent_peer.py"},
+  {"gevent", "/usr/bin/python3 -c 'import gevent'",
+    "/usr/bin/python3 " .. PEERS .. "gevent_peer.py"},
 }
-bench.peers = function() end
 
--- Statistics
+-- ---- statistics ----
 
 local function median(list)
   local sorted = {unpack(list)}
@@ -134,17 +140,17 @@ local function median(list)
   return (sorted[math.floor(half)] + sorted[math.ceil(half)]) / 2
 end
 
-local function least(list)
-  return math.min(unpack(list))
+local function best(figure, list)
+  return (figure.judge == "share" and math.max or math.min)(unpack(list))
 end
 
--- Rounds
+-- ---- rounds ----
 
 local function sample_of(figure)
   if figure.ours then
     return figure.ours()
   end
-  return bench.number_from(("%s %s %s"):format(gluarun, arg[0], figure.key))
+  return bench.number_from(("%s %s %s sample"):format(gluarun, arg[0], figure.key))
 end
 
 local function baseline_of(figure)
@@ -156,7 +162,7 @@ local function baseline_of(figure)
   return figure.baseline and bench.number_from(figure.baseline) or nil
 end
 
--- What a round says for the limit.
+-- What numbers of ours and the baseline say for the limit.
 local function judged(figure, ours, baseline)
   if figure.judge == "value" then
     return ours
@@ -167,52 +173,59 @@ local function judged(figure, ours, baseline)
 end
 
 local function measure(figure)
-  local result = {ours = {}, baseline = {}, judged = {}}
+  local ours, baseline, judgement = {}, {}, {}
   for i = 1, figure.rounds or tonumber(os.getenv("ROUNDS")) or 5 do
-    result.ours[i] = sample_of(figure)
-    result.baseline[i] = baseline_of(figure)
-    result.judged[i] = judged(figure, result.ours[i], result.baseline[i])
+    ours[i] = sample_of(figure)
+    baseline[i] = baseline_of(figure)
+    judgement[i] = judged(figure, ours[i], baseline[i])
   end
-  return result
+  return ours, baseline, judgement
 end
 
--- Rows
+-- ---- rows ----
 
-local function show(number, unit)
-  local format = number >= 1000 and "%.0f" or number >= 100 and "%.1f" or "%.2f"
-  return (format .. "%s"):format(number, unit and " " .. unit or "")
-end
-
-local ROW = "%-40s %12s %12s %22s %10s %12s  %s"
+local ROW = "%-37s %22s %29s %22s %12s  %s"
 
 ---The heading over the rows.
 ---@return string
 function bench.heading()
-  return ROW:format("figure", "ours", "least", "baseline", "judged", "limit", "")
+  return ROW:format("figure", "ours (best)", "baseline (best)", "judged (best)", "limit", "")
 end
 
-local function row(figure, result)
-  local ours, value = median(result.ours), median(result.judged)
-  local against, bound, word = "", "", ""
-  if result.baseline[1] then
-    local scaled = figure.judge == "scaled"
-    against = show(median(result.baseline), not scaled and figure.unit or "ns") .. " " ..
-      (scaled and "resume" or figure.against)
-  end
-  local is_factor = figure.judge == "ratio" or figure.judge == "share"
-  local shown = is_factor and ("x %.2f"):format(value) or show(value, figure.unit)
-  if figure.limit then
-    local is_share = figure.judge == "share"
-    bound = (is_share and ">= " or "<= ") .. (is_factor and figure.limit
-      or figure.limit .. " " .. figure.unit)
-    local ok = is_share and value >= figure.limit or not is_share and value <= figure.limit
-    word = ok and "ok" or "MISSED"
-  end
-  return ROW:format(figure.what, show(ours, figure.unit),
-    show(least(result.ours), figure.unit), against, shown, bound, word)
+local function digits(number)
+  return (number >= 1000 and "%.0f" or number >= 100 and "%.1f" or "%.2f"):format(number)
 end
 
--- Appends to the file in which run.lua collects the rows, if it asked for that.
+local function pair(number, of_best, word)
+  return ("%s (%s) %s"):format(digits(number), digits(of_best), word)
+end
+
+local function row(figure, ours, baseline, judgement)
+  local scaled, share = figure.judge == "scaled", figure.judge == "share"
+  local factor = share or figure.judge == "ratio"
+  local best_ours, best_baseline, shown = best(figure, ours), nil, ""
+  if baseline[1] then
+    best_baseline = best(figure, baseline)
+    shown = pair(median(baseline), best_baseline,
+      scaled and "ns resume" or ("%s %s"):format(figure.unit, figure.against))
+  end
+  local value = median(judgement)
+  local good
+  if share then
+    good = value >= figure.limit
+  else
+    good = value <= figure.limit
+  end
+  local unit = factor and "x" or figure.unit
+  return ROW:format(figure.what,
+    pair(median(ours), best_ours, figure.unit),
+    shown,
+    pair(value, judged(figure, best_ours, best_baseline), unit),
+    ("%s %g %s"):format(share and ">=" or "<=", figure.limit, unit),
+    good and "ok" or "MISSED")
+end
+
+-- Adds a line to what run.lua shows at the end, if that is what runs this program.
 local function collect(line)
   local path = os.getenv("BENCH_ROWS")
   if path then
@@ -222,36 +235,44 @@ local function collect(line)
   end
 end
 
--- What the peers take for the same, where they are installed.
+-- What the peers take for the same; those that are not installed are named.
 local function print_peers(figure)
-  local texts = {}
-  for i, peer in ipairs(figure.peers or {}) do
-    local ok, number = pcall(bench.number_from, peer[2] .. " 2>/dev/null")
-    texts[i] = peer[1] .. " " .. (ok and show(number, figure.unit) or "left out, not here")
-  end
-  if texts[1] then
-    print("    " .. table.concat(texts, ", "))
-  end
-end
-
----What a program does: measures the figure that its argument names, or all in rounds.
----@param figures table
-function bench.main(figures)
-  for _, figure in ipairs(figures) do
-    if figure.key == arg[1] and figure.sample then
-      print(figure.sample())
-      io.stdout:flush()
-      os.exit(0) -- without freeing a million greenlets one by one
+  local texts, seen = {}, {}
+  for _, peer in ipairs(peers) do
+    local name, check, command = unpack(peer)
+    if not seen[name] and works(check) then
+      seen[name] = true
+      local number = bench.number_from(("%s %s"):format(command, figure.peers))
+      texts[#texts + 1] = ("%s %s %s"):format(name, digits(number), figure.unit)
     end
   end
-  if not os.getenv("BENCH_ROWS") then
+  for _, peer in ipairs(peers) do
+    if not seen[peer[1]] then
+      seen[peer[1]] = true
+      texts[#texts + 1] = peer[1] .. " left out, it is not installed"
+    end
+  end
+  print("    " .. table.concat(texts, "; "))
+end
+
+---What a program does: measures the figure that its first argument names, or all of them.
+---@param figures table
+function bench.main(figures)
+  if not os.getenv("BENCH_ROWS") and arg[2] ~= "sample" then
     print(bench.heading())
   end
   for _, figure in ipairs(figures) do
-    if not arg[1] or figure.key == arg[1] then
+    if figure.key == arg[1] and arg[2] == "sample" then
+      print(figure.sample())
+      io.stdout:flush()
+      os.exit(0) -- a million greenlets need not be freed one by one
+    elseif not arg[1] or figure.key == arg[1] then
       local line = row(figure, measure(figure))
       print(line)
-      print_peers(figure)
+      if figure.peers and os.getenv("PEERS") ~= "no" then
+        print_peers(figure)
+      end
+      io.stdout:flush()
       collect(line)
     end
   end

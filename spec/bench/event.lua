@@ -9,12 +9,12 @@ local N = 1e5
 local function wake()
   local e = event.Event()
   local woken = 0
-  local greenlets = {}
-  for i = 1, N do
-    greenlets[i] = glua.spawn(function()
-      e:wait()
-      woken = woken + 1
-    end)
+  local function waiter()
+    e:wait()
+    woken = woken + 1
+  end
+  for _ = 1, N do
+    glua.spawn(waiter)
   end
   glua.sleep(0)
   return bench.ns_each(1e6, function()
@@ -32,6 +32,6 @@ bench.main {
     sample = wake,
     judge = "scaled",
     limit = 7.5,
-    peers = bench.peers("event"),
+    peers = "event",
   },
 }

@@ -26,6 +26,10 @@ local function per_coroutine()
   return (bench.rss() - before) / N
 end
 
+if arg[1] == "coroutine" then
+  print(per_coroutine())
+  os.exit(0)
+end
 bench.main {
   {
     key = "greenlet",
@@ -37,8 +41,6 @@ bench.main {
     against = "coroutine",
     judge = "value",
     limit = 850,
-    peers = bench.peers("memory"),
+    peers = "memory",
   },
-  {key = "coroutine", what = "RSS of a bare coroutine", unit = "B", rounds = 0,
-    sample = per_coroutine},
 }

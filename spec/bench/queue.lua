@@ -53,7 +53,7 @@ local function figure(key, what, limit, n, fn)
     judge = "scaled",
     limit = limit,
     sample = function() return bench.ns_each(n, fn) end,
-    peers = bench.peers("queue " .. key),
+    peers = "queue " .. key,
   }
 end
 

@@ -23,6 +23,6 @@ bench.main {
     sample = function() return bench.ns_each(1e9, sleepers) end,
     judge = "scaled",
     limit = 0.4,
-    peers = bench.peers("sleepers"),
+    peers = "sleepers",
   },
 }

@@ -50,7 +50,7 @@ local function figure(key, what, limit, fn)
       assert(done == TOTAL)
       return ns
     end,
-    peers = key ~= "raw" and bench.peers("spawn " .. key) or nil,
+    peers = key ~= "raw" and "spawn " .. key or nil,
   }
 end
 

@@ -18,6 +18,5 @@ bench.main {
     against = "luajit",
     judge = "ratio",
     limit = 2,
-    peers = bench.peers("startup"),
   },
 }

@@ -35,7 +35,7 @@ for i, n in ipairs {2, 100, 10000} do
     against = "resume",
     judge = "ratio",
     limit = 1,
-    peers = bench.peers(("switch %d"):format(n)),
+    peers = ("switch %d"):format(n),
   }
 end
 bench.main(figures)

@@ -3,7 +3,8 @@
 #   make                 build bin/gluarun
 #   make run             install what is missing, build, run examples/fetch.lua
 #   make test            install what the tests need, build, run the specs
-#   make check           luacheck, cppcheck, the documentation against the code
+#   make check           luacheck, cppcheck, warnings as errors, clang-format if it is there
+#   make format          clang-format
 #   make bench           the figures of spec/bench
 #   make test-gc         the specs with the collector working all the time
 #   make SANITIZE=address,undefined test
@@ -81,20 +82,24 @@ run:
 	@$(MAKE) --no-print-directory all
 	@bin/gluarun examples/fetch.lua
 
-# Leak reports stay off under the address sanitizer: a program that ends by os.exit leaves
-# its Lua state, and LuaJIT's allocator is not the sanitizer's anyway. make test-valgrind
-# looks for leaks.
-TEST_ENV = ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+# Used by the sanitizers' builds.
+TEST_ENV = ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 
 test:
 	@bin/setup --test
 	@$(MAKE) --no-print-directory $(GLUARUN)
 	@$(TEST_ENV) $(GLUARUN) spec/run.lua $(SPECS)
 
+# What starts programs or moves megabytes says nothing about the collector and takes long.
+GC_SPECS = $(addprefix spec/,$(addsuffix _spec.lua,blocking coroutine event glua greenlet \
+             locals lock pool queue scope server timeout wait yieldable))
+
 test-gc:
 	@bin/setup --test
 	@$(MAKE) --no-print-directory $(GLUARUN)
-	@GLUA_GC=stress SPEC_LIMIT=120 $(GLUARUN) spec/run.lua $(SPECS)
+	@GLUA_GC=stress SPEC_LIMIT=120 $(GLUARUN) spec/run.lua $(GC_SPECS)
+
+C_FILES = $(wildcard runtime/*.[ch] spec/bench/*.[ch])
 
 check:
 	@bin/setup --test
@@ -104,6 +109,12 @@ check:
 	$(Q)cppcheck --quiet --error-exitcode=1 --std=c99 --inline-suppr \
 	    --enable=warning,portability,performance --suppress=missingInclude \
 	    --library=posix runtime
+	$(E) "  FORMAT"
+	$(Q)if command -v clang-format >/dev/null; then \
+	    clang-format --dry-run --Werror $(C_FILES); \
+	else \
+	    echo "  clang-format is not installed: the format of C is not checked"; \
+	fi
 	$(E) "  WARNINGS"
 	$(Q)$(MAKE) --no-print-directory BUILD=build/check GLUARUN=build/check/gluarun WERROR=-Werror \
 	    build/check/gluarun >/dev/null
@@ -121,6 +132,9 @@ build/bench/%: spec/bench/%.c spec/bench/bench.h
 	@mkdir -p build/bench
 	$(Q)$(CC) -std=gnu99 $(WARNINGS) -O2 -o $@ $< $(LIBRARIES) -lm -ldl
 
+format:
+	clang-format -i $(C_FILES)
+
 # As in the source tree, so that the links between them lead somewhere.
 install: DOC = $(DESTDIR)$(PREFIX)/share/doc/gluarun
 install: all
@@ -134,4 +148,4 @@ clean:
 	$(E) "  CLEAN"
 	$(Q)rm -rf build bin/gluarun
 
-.PHONY: all run test test-gc check bench install clean FORCE
+.PHONY: all run test test-gc check format bench install clean FORCE

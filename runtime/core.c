@@ -29,14 +29,16 @@ static void check_callable(lua_State *L, int index, const char *name) {
         return;
     }
     const char *got = luaL_typename(L, index);
-    report_bad_argument(L, index, name, lua_pushfstring(L, "function expected, got %s", got));
+    report_bad_argument(L, index, name,
+                        lua_pushfstring(L, "function expected, got %s", got));
 }
 
 /* Keeps the name of a source, and returns it. Chunks that were loaded from strings share
  * one name, for there may be any number of them. */
 static const char *keep_source(struct hub *h, lua_State *L, const lua_Debug *ar) {
     hub_push_anchor(h, L, ANCHOR_TEXTS);
-    lua_pushstring(L, *ar->source == '@' || *ar->source == '=' ? ar->short_src : "[string]");
+    lua_pushstring(L,
+                   *ar->source == '@' || *ar->source == '=' ? ar->short_src : "[string]");
     const char *kept = lua_tostring(L, -1);
     lua_pushboolean(L, 1);
     lua_rawset(L, -3);
@@ -333,10 +335,14 @@ static int l_core_stats(lua_State *L) {
         const char *name;
         double value;
     } stats[] = {
-        {"greenlets", h->live},         {"ready", h->ready_count},
-        {"timers", h->timers.count},    {"io_waits", h->io_waits},
-        {"refs", h->refs},              {"switches", (double)h->switches},
-        {"polls", (double)h->polls},    {"spawned", (double)h->last_id},
+        {"greenlets", h->live},
+        {"ready", h->ready_count},
+        {"timers", h->timers.count},
+        {"io_waits", h->io_waits},
+        {"refs", h->refs},
+        {"switches", (double)h->switches},
+        {"polls", (double)h->polls},
+        {"spawned", (double)h->last_id},
         {"spare_coroutines", h->spare_count},
     };
     lua_newtable(L);
@@ -354,7 +360,8 @@ static int l_core_living(lua_State *L) {
     lua_newtable(L);
     for (unsigned i = 0; i < h->slot_count; i++) {
         struct greenlet *g = h->slots[i];
-        if (g->state == GREENLET_DEAD || g->state == GREENLET_ENDED || g == h->main) continue;
+        if (g->state == GREENLET_DEAD || g->state == GREENLET_ENDED || g == h->main)
+            continue;
         box_push(h, L, g);
         lua_rawseti(L, -2, ++n);
     }

@@ -61,7 +61,7 @@ static void signal_cb(struct ev_loop *loop, struct ev_signal *watcher, int reven
 static int l_core_signal(lua_State *L) {
     struct hub *h = hub_self;
     int signum = lua_type(L, 1) == LUA_TNUMBER ? (int)lua_tointeger(L, 1)
-                                                : signal_number(lua_tostring(L, 1));
+                                               : signal_number(lua_tostring(L, 1));
     if (signum < 1 || signum >= NSIG || !sigabbrev_np(signum) || signum == SIGKILL ||
         signum == SIGSTOP)
         return 0;

@@ -26,10 +26,10 @@ static int no_greenlet(lua_State *L) {
 }
 
 /* The start of everything that parks. */
-#define RETURN_IF_NOT_TO_PARK(h, L)                                                           \
-    do {                                                                                      \
-        if (!(h)->current) return no_greenlet(L);                                             \
-        if (greenlet_is_interrupted(h)) return greenlet_raise(L);                             \
+#define RETURN_IF_NOT_TO_PARK(h, L)                                                        \
+    do {                                                                                   \
+        if (!(h)->current) return no_greenlet(L);                                          \
+        if (greenlet_is_interrupted(h)) return greenlet_raise(L);                          \
     } while (0)
 
 /* ---- time ---- */

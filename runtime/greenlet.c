@@ -58,7 +58,8 @@ int greenlet_make_coroutine(lua_State *L) {
     lua_pushvalue(h->anchors, LUA_GLOBALSINDEX);
     lua_xmove(h->anchors, co, 1);
     lua_replace(co, LUA_GLOBALSINDEX);
-    unsigned index = h->hole_count > 0 ? h->holes[h->hole_count - 1] : h->coroutine_count + 1;
+    unsigned index =
+        h->hole_count > 0 ? h->holes[h->hole_count - 1] : h->coroutine_count + 1;
     lua_xmove(L, h->anchors, 1);
     lua_rawseti(h->anchors, ANCHOR_COROUTINES, (int)index);
     if (h->hole_count > 0)

@@ -49,27 +49,27 @@ enum wake_cause {
 
 /* Two cache lines: a switch touches the first one only. */
 struct greenlet {
-    lua_State *L;        /* its coroutine, from its first run on; NULL before */
-    uint8_t state;       /* enum greenlet_state */
-    uint8_t cause;       /* READY: enum wake_cause */
-    uint8_t nvalues;     /* READY: values on L's stack which park shall return */
-    uint8_t io_way;      /* PARKED on a descriptor: IO_READ or IO_WRITE */
-    bool has_run;        /* it was resumed at least once */
-    bool interrupted;    /* the next park shall not wait but raise */
-    bool exposed;        /* a script has seen the coroutine: it is not used again */
-    bool abandoned;      /* it goes on ignoring kills: the hub lets it drop */
-    unsigned slot;       /* its index in hub->slots and in ANCHOR_LIVE */
-    unsigned coroutine;  /* index of L in ANCHOR_COROUTINES */
-    lua_State *at;       /* PARKED: the coroutine that parked, L or one of the script's */
-    const char *why;     /* PARKED: what it does, a string that stays */
-    struct box *box;     /* its Greenlet object, or NULL; anchored while it lives */
-    struct io *io;       /* PARKED on a descriptor: where its name stands */
-    uint64_t id;         /* number of the spawn, never used twice */
+    lua_State *L;       /* its coroutine, from its first run on; NULL before */
+    uint8_t state;      /* enum greenlet_state */
+    uint8_t cause;      /* READY: enum wake_cause */
+    uint8_t nvalues;    /* READY: values on L's stack which park shall return */
+    uint8_t io_way;     /* PARKED on a descriptor: IO_READ or IO_WRITE */
+    bool has_run;       /* it was resumed at least once */
+    bool interrupted;   /* the next park shall not wait but raise */
+    bool exposed;       /* a script has seen the coroutine: it is not used again */
+    bool abandoned;     /* it goes on ignoring kills: the hub lets it drop */
+    unsigned slot;      /* its index in hub->slots and in ANCHOR_LIVE */
+    unsigned coroutine; /* index of L in ANCHOR_COROUTINES */
+    lua_State *at;      /* PARKED: the coroutine that parked, L or one of the script's */
+    const char *why;    /* PARKED: what it does, a string that stays */
+    struct box *box;    /* its Greenlet object, or NULL; anchored while it lives */
+    struct io *io;      /* PARKED on a descriptor: where its name stands */
+    uint64_t id;        /* number of the spawn, never used twice */
 
-    struct timer timer;    /* PARKED: end of the wait; NEW: end of the delay */
-    struct waiter waiter;  /* PARKED: its place in the wait list */
-    struct alarm *alarms;  /* of the Timeouts that it started */
-    struct waiter *many;   /* PARKED on several lists: its places there */
+    struct timer timer;   /* PARKED: end of the wait; NEW: end of the delay */
+    struct waiter waiter; /* PARKED: its place in the wait list */
+    struct alarm *alarms; /* of the Timeouts that it started */
+    struct waiter *many;  /* PARKED on several lists: its places there */
     unsigned short many_count;
     unsigned short shield; /* depth of shield(): alarms of lower levels wait */
 };

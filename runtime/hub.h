@@ -56,15 +56,15 @@ struct hub {
     unsigned *holes; /* unused indices of ANCHOR_COROUTINES up to coroutine_count */
     unsigned hole_count, hole_size;
     unsigned coroutine_count;
-    unsigned live;      /* greenlets that are not DEAD */
-    uint64_t last_id;   /* of the last spawn */
-    uint64_t last_end;  /* counts ended Greenlets: their order of completion */
+    unsigned live;     /* greenlets that are not DEAD */
+    uint64_t last_id;  /* of the last spawn */
+    uint64_t last_end; /* counts ended Greenlets: their order of completion */
 
-    double now;              /* the clock as it was last read, seconds */
-    double polled;           /* `now` at the end of the last poll */
+    double now;    /* the clock as it was last read, seconds */
+    double polled; /* `now` at the end of the last poll */
     struct timers timers;
-    struct ev_timer alarm;   /* wakes libev at the earliest of `timers` */
-    double alarm_at;         /* what it is set to; < 0: stopped */
+    struct ev_timer alarm; /* wakes libev at the earliest of `timers` */
+    double alarm_at;       /* what it is set to; < 0: stopped */
 
     struct waitlist idle;    /* greenlets in glua.idle() */
     struct waitlist drained; /* greenlets in glua.wait() without objects */
@@ -72,16 +72,16 @@ struct hub {
     unsigned refs;           /* signal watchers: main may wait for them for ever */
     int io_budget;           /* what `current` has left of IO_BUDGET */
     char *io_buffer;
-    int *closing;            /* descriptors to be closed before the next poll */
+    int *closing; /* descriptors to be closed before the next poll */
     unsigned closing_count, closing_size;
-    const void *globals;     /* of coroutines whose script did not change them */
-    unsigned unyieldable;    /* hooks and finalizers that run now: see core_hook.c */
-    bool stopped;            /* hub_run returns */
+    const void *globals;  /* of coroutines whose script did not change them */
+    unsigned unyieldable; /* hooks and finalizers that run now: see core_hook.c */
+    bool stopped;         /* hub_run returns */
 
-    struct ev_async sigint;  /* SIGINT came */
-    bool loop_exit;          /* main is to raise LoopExit */
-    bool was_interrupted;    /* main is to raise "interrupted" */
-    bool warned_blocking;    /* the warning of greenlet_park_blocking was printed */
+    struct ev_async sigint; /* SIGINT came */
+    bool loop_exit;         /* main is to raise LoopExit */
+    bool was_interrupted;   /* main is to raise "interrupted" */
+    bool warned_blocking;   /* the warning of greenlet_park_blocking was printed */
 
     unsigned long switches, polls; /* counted for glua.gethub() */
 };

@@ -97,9 +97,9 @@ void report_push_obstacle(lua_State *L, const char *why) {
     else if (!find_obstacle(L, &ar))
         lua_pushliteral(L, "an error handler is running");
     else
-        lua_pushfstring(L, ar.name ? "the C function '%s' is in the way"
-                                   : "a C function is in the way",
-                        ar.name);
+        lua_pushfstring(
+            L, ar.name ? "the C function '%s' is in the way" : "a C function is in the way",
+            ar.name);
     lua_concat(L, 2);
     if (report_user_frame(L, &at)) {
         lua_pushfstring(L, " (%s:%d)", at.short_src, at.currentline);
@@ -150,8 +150,8 @@ static void push_line(struct hub *h, lua_State *L, struct greenlet *g) {
     } else {
         char where[LUA_IDSIZE + 16];
         bool known = report_where(g, where, sizeof(where));
-        lua_pushfstring(L, "<greenlet %d of spawn_raw parked in %s%s%s>", (int)g->id, g->why,
-                        known ? ", " : "", known ? where : "");
+        lua_pushfstring(L, "<greenlet %d of spawn_raw parked in %s%s%s>", (int)g->id,
+                        g->why, known ? ", " : "", known ? where : "");
     }
     if (!push_object(L, g)) return;
     lua_pushfstring(L, "%s, waiting for %s", lua_tostring(L, -2), lua_tostring(L, -1));
@@ -165,8 +165,8 @@ void report_push_parked(struct hub *h, lua_State *L, int max) {
     luaL_checkstack(L, 8, "report");
     for (unsigned i = 0; i < h->slot_count; i++) {
         struct greenlet *g = h->slots[i];
-        bool waits = g->state == GREENLET_PARKED ||
-                     (g == h->main && g->state == GREENLET_RUNNING);
+        bool waits =
+            g->state == GREENLET_PARKED || (g == h->main && g->state == GREENLET_RUNNING);
         if (!waits || ++n > max) continue;
         push_line(h, L, g);
         lua_rawseti(L, -2, n);

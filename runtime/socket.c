@@ -14,15 +14,12 @@
  * socket_had_its_share(). Receiving is in socket_receive.c, options in socket_options.c. */
 
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -148,7 +145,8 @@ double socket_patience(struct hub *h, const struct socket *s, enum io_way way) {
 }
 
 /* The start of every attempt: the direction is this greenlet's, or an error says whose. */
-void socket_enter(struct hub *h, lua_State *L, struct socket *s, enum io_way way, bool again) {
+void socket_enter(struct hub *h, lua_State *L, struct socket *s, enum io_way way,
+                  bool again) {
     if (again) {
         io_release(&s->io, way);
         return;
@@ -181,8 +179,9 @@ static int l_socket_leave(lua_State *L) {
 
 /* Parks until the socket is ready; false at once when no time is left for that. */
 int socket_wait(struct hub *h, lua_State *L, struct socket *s, enum io_way way,
-                    const char *why) {
-    if (!h->current) return report_error(L, "cannot wait in %s: no greenlet is running", why);
+                const char *why) {
+    if (!h->current)
+        return report_error(L, "cannot wait in %s: no greenlet is running", why);
     if (greenlet_is_interrupted(h)) return greenlet_raise(L);
     double seconds = socket_patience(h, s, way);
     if (seconds == 0) {
@@ -197,9 +196,9 @@ int socket_wait(struct hub *h, lua_State *L, struct socket *s, enum io_way way,
 static ptrdiff_t check_index(lua_State *L, int index, ptrdiff_t otherwise) {
     if (lua_isnoneornil(L, index)) return otherwise;
     if (!lua_isnumber(L, index))
-        report_bad_argument(L, index - 1, "send",
-                            lua_pushfstring(L, "number expected, got %s",
-                                            luaL_typename(L, index)));
+        report_bad_argument(
+            L, index - 1, "send",
+            lua_pushfstring(L, "number expected, got %s", luaL_typename(L, index)));
     return lua_tointeger(L, index);
 }
 
@@ -215,7 +214,8 @@ static int l_socket_send(lua_State *L) {
     size_t size;
     if (!lua_isstring(L, 2))
         report_bad_argument(
-            L, 1, "send", lua_pushfstring(L, "string expected, got %s", luaL_typename(L, 2)));
+            L, 1, "send",
+            lua_pushfstring(L, "string expected, got %s", luaL_typename(L, 2)));
     const char *data = lua_tolstring(L, 2, &size);
     ptrdiff_t i = check_index(L, 3, 1), j = check_index(L, 4, -1);
     bool again = lua_toboolean(L, 5);
@@ -226,7 +226,8 @@ static int l_socket_send(lua_State *L) {
     if (s->fd >= 0) socket_enter(h, L, s, IO_WRITE, again);
     if (!again) s->written = (size_t)i - 1;
     if (s->fd < 0) return send_failed(L, s, s->closed ? EBADF : ENOTCONN);
-    if (!again && socket_had_its_share(h, L)) return socket_let_others_run(h, L, s, IO_WRITE);
+    if (!again && socket_had_its_share(h, L))
+        return socket_let_others_run(h, L, s, IO_WRITE);
     while ((ptrdiff_t)s->written < j) {
         ssize_t n = send(s->fd, data + s->written, (size_t)j - s->written, MSG_NOSIGNAL);
         if (n < 0 && would_block(errno)) return socket_wait(h, L, s, IO_WRITE, "send");
@@ -274,7 +275,8 @@ static int l_socket_connect(lua_State *L) {
     if (need_fd(h, s, a.storage.ss_family) < 0) return socket_fail_errno(L);
     socket_enter(h, L, s, IO_WRITE, again);
     if (!again) s->connecting = false;
-    if (!again && socket_had_its_share(h, L)) return socket_let_others_run(h, L, s, IO_WRITE);
+    if (!again && socket_had_its_share(h, L))
+        return socket_let_others_run(h, L, s, IO_WRITE);
     if (s->connecting) {
         s->connecting = false;
         return net_take_error(s->fd) < 0 ? socket_fail_errno(L) : connected(L, s);
@@ -350,7 +352,8 @@ static int l_socket_accept(lua_State *L) {
     bool again = lua_toboolean(L, 2);
     if (s->fd < 0) return socket_failed(L, s->closed ? EBADF : EINVAL, false);
     socket_enter(h, L, s, IO_READ, again);
-    if (!again && socket_had_its_share(h, L)) return socket_let_others_run(h, L, s, IO_READ);
+    if (!again && socket_had_its_share(h, L))
+        return socket_let_others_run(h, L, s, IO_READ);
     struct socket *client = new_socket(L, -1, s->family, SOCKET_CLIENT);
     int fd = net_accept(s->fd);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE) && hub_flush_closing(h))
@@ -391,7 +394,8 @@ static int push_address(lua_State *L, const struct net_address *a) {
 static int push_name(lua_State *L, int (*name)(int, struct sockaddr *, socklen_t *)) {
     struct socket *s = socket_check(L);
     struct net_address a = {.size = sizeof(a.storage)};
-    if (name(s->fd, (struct sockaddr *)&a.storage, &a.size) < 0) return fail_plainly(L, errno);
+    if (name(s->fd, (struct sockaddr *)&a.storage, &a.size) < 0)
+        return fail_plainly(L, errno);
     return push_address(L, &a);
 }
 
@@ -499,7 +503,8 @@ static int l_socket_pair(lua_State *L) {
     struct socket *a = new_socket(L, -1, AF_UNIX, SOCKET_CLIENT);
     struct socket *b = new_socket(L, -1, AF_UNIX, SOCKET_CLIENT);
     int fds[2];
-    if (net_socketpair(fds) < 0 && !(hub_flush_closing(hub_self) && net_socketpair(fds) == 0))
+    if (net_socketpair(fds) < 0 &&
+        !(hub_flush_closing(hub_self) && net_socketpair(fds) == 0))
         return socket_fail_errno(L);
     a->fd = fds[0];
     b->fd = fds[1];
@@ -511,13 +516,16 @@ static int l_socket_pair(lua_State *L) {
 static int fail_resolve(lua_State *L, int err) {
     switch (err) {
     case EAI_NONAME:
-        return socket_fail_with(L, "host or service not provided, or not known", "ENOTFOUND", false);
+        return socket_fail_with(L, "host or service not provided, or not known",
+                                "ENOTFOUND", false);
     case EAI_SERVICE:
-        return socket_fail_with(L, "service not supported for socket type", "ENOTFOUND", false);
+        return socket_fail_with(L, "service not supported for socket type", "ENOTFOUND",
+                                false);
     case EAI_AGAIN:
         return socket_fail_with(L, "temporary failure in name resolution", "EAGAIN", false);
     case EAI_FAIL:
-        return socket_fail_with(L, "non-recoverable failure in name resolution", "ENOTFOUND", false);
+        return socket_fail_with(L, "non-recoverable failure in name resolution",
+                                "ENOTFOUND", false);
     case EAI_SYSTEM: return socket_fail_errno(L);
     default: return socket_fail_with(L, gai_strerror(err), "ENOTFOUND", false);
     }

@@ -18,21 +18,21 @@
 enum socket_role { SOCKET_MASTER, SOCKET_CLIENT, SOCKET_SERVER };
 
 struct socket {
-    struct io io;   /* its descriptor and who waits for it */
-    int fd;         /* -1: not made yet, or closed */
-    int family;     /* AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC until connect or bind */
-    uint8_t role;   /* enum socket_role */
-    bool closed;    /* by close(): no operation makes a descriptor any more */
-    bool drained;   /* the last read got less than it could: the next one waits at once */
+    struct io io;    /* its descriptor and who waits for it */
+    int fd;          /* -1: not made yet, or closed */
+    int family;      /* AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC until connect or bind */
+    uint8_t role;    /* enum socket_role */
+    bool closed;     /* by close(): no operation makes a descriptor any more */
+    bool drained;    /* the last read got less than it could: the next one waits at once */
     bool connecting; /* connect() goes on in the background */
-    bool pinned;    /* its buffer is being made a string: see push_bytes */
-    double block;   /* limit of each wait, seconds; < 0: none */
-    double total;   /* limit of each call, seconds; < 0: none */
-    double began[2];     /* when the running call began, by enum io_way; with `total` only */
-    char *buffer;        /* what was received and not yet asked for, NULL when empty */
+    bool pinned;     /* its buffer is being made a string: see push_bytes */
+    double block;    /* limit of each wait, seconds; < 0: none */
+    double total;    /* limit of each call, seconds; < 0: none */
+    double began[2]; /* when the running call began, by enum io_way; with `total` only */
+    char *buffer;    /* what was received and not yet asked for, NULL when empty */
     size_t start, length, size; /* its valid part, and its capacity */
-    size_t searched;     /* bytes of it known to have no end of what is being received */
-    size_t written;      /* how far the running send is */
+    size_t searched; /* bytes of it known to have no end of what is being received */
+    size_t written;  /* how far the running send is */
     double received, sent, born; /* for getstats */
 };
 
@@ -49,7 +49,8 @@ int socket_fail_errno(lua_State *L);
 int socket_fail_closed(lua_State *L, const struct socket *s, bool has_extra);
 
 /* The start of every attempt: the direction is this greenlet's, or an error says whose. */
-void socket_enter(struct hub *h, lua_State *L, struct socket *s, enum io_way way, bool again);
+void socket_enter(struct hub *h, lua_State *L, struct socket *s, enum io_way way,
+                  bool again);
 
 /* Counts a step that succeeded, or will, at once. True when the greenlet has had its share
  * of those: the caller then returns socket_let_others_run(), after which the call goes on,

@@ -72,7 +72,8 @@ int l_socket_setoption(lua_State *L) {
     const struct option *o = check_option(L, 2, "setoption");
     struct linger linger;
     int number, err;
-    if (o->type == OPTION_ERROR) report_bad_argument(L, 1, "setoption", "'error' is read only");
+    if (o->type == OPTION_ERROR)
+        report_bad_argument(L, 1, "setoption", "'error' is read only");
     if (o->type == OPTION_LINGER) {
         linger = check_linger(L, 3);
         err = setsockopt(s->fd, o->level, o->number, &linger, sizeof(linger));

@@ -26,7 +26,7 @@ enum pattern { BY_COUNT, BY_LINE, TO_END, ANY, BY_SEPARATOR };
 /* What a receive is for. */
 struct wanted {
     enum pattern pattern;
-    size_t count;          /* bytes: BY_COUNT so many, ANY at most, BY_SEPARATOR at most before it */
+    size_t count; /* bytes: BY_COUNT so many, ANY at most, BY_SEPARATOR at most before it */
     size_t enough;         /* BY_COUNT: so many have to be there, 1 where `count` is 0 */
     const char *separator; /* BY_SEPARATOR */
     size_t size;           /* its length */
@@ -57,7 +57,8 @@ static enum pattern check_pattern(lua_State *L, int index, size_t *count) {
 static size_t check_maximum(lua_State *L, int index) {
     if (lua_isnoneornil(L, index)) return SIZE_MAX;
     double n = lua_tonumber(L, index);
-    if (!(n >= 1)) report_bad_argument(L, index - 1, "receive", "positive maximum expected");
+    if (!(n >= 1))
+        report_bad_argument(L, index - 1, "receive", "positive maximum expected");
     return n < 9e15 ? (size_t)n : SIZE_MAX;
 }
 
@@ -123,7 +124,8 @@ static ssize_t read_once(struct hub *h, struct socket *s, size_t missing,
     size_t room = IO_BUFFER;
     char *to = h->io_buffer;
     if (direct) {
-        if (missing > room) room = missing < 16 * (size_t)IO_BUFFER ? missing : 16 * IO_BUFFER;
+        if (missing > room)
+            room = missing < 16 * (size_t)IO_BUFFER ? missing : 16 * IO_BUFFER;
         reserve(s, room);
         to = s->buffer + s->start + s->length;
     }
@@ -247,7 +249,8 @@ static bool is_drained(struct hub *h, const struct socket *s, bool again) {
 static int receive(lua_State *L, struct socket *s, const struct wanted *w, bool again,
                    const char *why) {
     struct hub *h = hub_self;
-    if (s->pinned) return report_error(L, "%s: a finalizer cannot read what is being read", why);
+    if (s->pinned)
+        return report_error(L, "%s: a finalizer cannot read what is being read", why);
     if (s->fd < 0) {
         lua_pushvalue(L, w->prefix);
         if (lua_isnil(L, -1)) lua_pop(L, 1), lua_pushliteral(L, "");
@@ -255,7 +258,8 @@ static int receive(lua_State *L, struct socket *s, const struct wanted *w, bool 
     }
     socket_enter(h, L, s, IO_READ, again);
     if (!again) s->searched = 0;
-    if (!again && socket_had_its_share(h, L)) return socket_let_others_run(h, L, s, IO_READ);
+    if (!again && socket_had_its_share(h, L))
+        return socket_let_others_run(h, L, s, IO_READ);
     if (s->length > 0 || w->enough == 0) {
         struct received r = buffered(s);
         int results = satisfy(L, s, &r, w);

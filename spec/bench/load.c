@@ -38,10 +38,9 @@
 #define SETTLED 0.3          /* seconds without change after which it counts as settled */
 #define GRACE 30.0           /* seconds a run may take beyond those it measures */
 
-static const char usage[] =
-    "usage: load HOST PORT echo CONNS SECONDS [SIZE=64] [-p PID]\n"
-    "       load HOST PORT pull|push BYTES [-p PID]\n"
-    "       load HOST PORT idle CONNS [-p PID]\n";
+static const char usage[] = "usage: load HOST PORT echo CONNS SECONDS [SIZE=64] [-p PID]\n"
+                            "       load HOST PORT pull|push BYTES [-p PID]\n"
+                            "       load HOST PORT idle CONNS [-p PID]\n";
 
 struct client;
 struct load;
@@ -482,9 +481,7 @@ static void idle_settled_after(struct load *l) {
     ev_break(l->loop, EVBREAK_ALL);
 }
 
-static void idle_start(struct load *l) {
-    settle(l, idle_settled_before);
-}
+static void idle_start(struct load *l) { settle(l, idle_settled_before); }
 
 static void idle_connected(struct client *c) {
     ev_io_start(c->load->loop, &c->reader);
@@ -497,18 +494,16 @@ static void idle_readable(struct client *c) {
     if (n > 0) errx(1, "the server sent something on an idle connection");
 }
 
-static void idle_all_ready(struct load *l) {
-    settle(l, idle_settled_after);
-}
+static void idle_all_ready(struct load *l) { settle(l, idle_settled_after); }
 
 /* -- The program ------------------------------------------------------------------- */
 
 static const struct mode modes[] = {
-    {"echo", 2, 3, echo_arguments, open_more, echo_connected, echo_readable,
-     echo_writable, echo_all_ready},
+    {"echo", 2, 3, echo_arguments, open_more, echo_connected, echo_readable, echo_writable,
+     echo_all_ready},
     {"pull", 1, 1, bytes_arguments, open_more, pull_connected, pull_readable, NULL, NULL},
-    {"push", 1, 1, bytes_arguments, open_more, push_connected, push_readable,
-     push_writable, NULL},
+    {"push", 1, 1, bytes_arguments, open_more, push_connected, push_readable, push_writable,
+     NULL},
     {"idle", 1, 1, idle_arguments, idle_start, idle_connected, idle_readable, NULL,
      idle_all_ready},
 };
@@ -527,16 +522,14 @@ static void set_address(struct load *l, const char *host, uint16_t port) {
     struct in_addr ip4;
     struct in6_addr ip6;
     if (strcmp(host, "localhost") == 0) host = "127.0.0.1";
-    if (inet_pton(AF_INET, host, &ip4) == 1 &&
-        ntohl(ip4.s_addr) >> 24 == IN_LOOPBACKNET) {
+    if (inet_pton(AF_INET, host, &ip4) == 1 && ntohl(ip4.s_addr) >> 24 == IN_LOOPBACKNET) {
         *v4 = (struct sockaddr_in){AF_INET, htons(port), ip4, {0}};
         l->address_size = sizeof(*v4);
     } else if (inet_pton(AF_INET6, host, &ip6) == 1 && IN6_IS_ADDR_LOOPBACK(&ip6)) {
         *v6 = (struct sockaddr_in6){AF_INET6, htons(port), 0, ip6, 0};
         l->address_size = sizeof(*v6);
     } else {
-        errx(2,
-             "%s: not a loopback address; this program sends load to this machine only",
+        errx(2, "%s: not a loopback address; this program sends load to this machine only",
              host);
     }
 }

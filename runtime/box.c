@@ -150,7 +150,7 @@ static void push_traceback(lua_State *L, struct greenlet *g, struct box *b) {
         }
         lua_settop(L, 3);
     }
-    luaL_traceback(L, g->L, lua_tostring(L, 3), 0);
+    report_push_traceback(L, g->L, lua_tostring(L, 3));
 }
 
 /* Stack: object or nil, error. Notes the failure in the object and reports it. */

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -72,6 +73,23 @@ void report_push_text(lua_State *L, int index) {
     if (lua_pcall(L, 1, 1, 0) == 0) return;
     lua_pop(L, 1);
     lua_pushfstring(L, "(error object is a %s value whose __tostring fails)", type);
+}
+
+/* Once an error is out of a coroutine, LuaJIT no longer knows the line of a Lua function that
+ * raised it without calling error(): nil.field, 1 + {}. The error's own position has it. */
+void report_push_traceback(lua_State *L, lua_State *co, const char *text) {
+    lua_Debug ar;
+    luaL_traceback(L, co, text, 0);
+    if (!text || !lua_getstack(co, 0, &ar) || !lua_getinfo(co, "Sl", &ar)) return;
+    size_t length = strlen(ar.short_src);
+    if (ar.currentline > 0 || strncmp(text, ar.short_src, length) != 0) return;
+    int line = text[length] == ':' ? atoi(text + length + 1) : 0;
+    if (line <= 0) return;
+    lua_pushfstring(L, "\n\t%s: in ", ar.short_src);
+    lua_pushfstring(L, "\n\t%s:%d: in ", ar.short_src, line);
+    luaL_gsub(L, lua_tostring(L, -3), lua_tostring(L, -2), lua_tostring(L, -1));
+    lua_replace(L, -4);
+    lua_pop(L, 2);
 }
 
 /* Finds the innermost C function that a yield cannot cross. The library's functions that it

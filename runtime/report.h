@@ -30,6 +30,9 @@ int report_bad_argument(lua_State *L, int n, const char *name, const char *messa
 /* Pushes the text of the error at `index`: also of one whose __tostring raises. */
 void report_push_text(lua_State *L, int index);
 
+/* Pushes the text of the error that ended a coroutine, with the coroutine's traceback. */
+void report_push_traceback(lua_State *L, lua_State *co, const char *text);
+
 /* Pushes the message for a wait (`why`) that a C function in L's stack makes impossible. */
 void report_push_obstacle(lua_State *L, const char *why);
 

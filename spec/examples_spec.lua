@@ -69,7 +69,7 @@ end
 -- prints first. `running.stop()` sends SIGINT and returns what it printed since, and its
 -- status.
 local function serve(path, address, ...)
-  local pipe = assert(io.popen(("sh -c 'echo $$; exec %s' 2>&1; echo $?")
+  local pipe = assert(io.popen(("sh -c 'echo $$; exec timeout --foreground 20 %s' 2>&1; echo $?")
     :format((quoted({helper.program, path, address, ...}):gsub("'", "'\\''")))))
   local running = {pid = pipe:read("*n", "*l")}
   local first = pipe:read("*l")

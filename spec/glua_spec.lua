@@ -472,7 +472,10 @@ describe("glua", function()
       assert.is_true(glua.is_error(glua.GreenletExit, "GreenletExit"))
       assert.is_false(glua.is_error(glua.GreenletExit, "Timeout"))
       assert.is_true(glua.is_error(glua.Timeout(1), "Timeout"))
-      for _, e in ipairs {"Timeout", 5, true, {}, {kind = "Timeout"}, print} do
+      for _, e in ipairs {
+        "Timeout", 5, true, {}, {kind = "Timeout"}, print, glua.getcurrent(),
+        setmetatable({kind = "Timeout"}, {}), setmetatable({}, {__metatable = false}),
+      } do
         assert.is_false(glua.is_error(e))
       end
       assert.is_false(glua.is_error(nil))

@@ -54,6 +54,9 @@ function helper.leaves_nothing_behind()
     limit:start()
   end)
   env.after_each(function()
+    if not limit.pending then
+      error(tostring(limit.error), 0)
+    end
     limit:cancel()
     if excess(before) then
       collectgarbage()

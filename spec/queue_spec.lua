@@ -984,13 +984,13 @@ describe("glua.queue", function()
   end
 
   it("conserves items under timeouts and kills", function()
-    for seed = 1, 5 do
+    for seed = 1, 3 do
       conserve(seed, false)
     end
   end)
 
   it("conserves items under timeouts, kills and closes", function()
-    for seed = 11, 15 do
+    for seed = 11, 13 do
       conserve(seed, true)
     end
   end)

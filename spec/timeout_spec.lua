@@ -66,6 +66,26 @@ describe("glua.Timeout", function()
     glua.sleep(0)
   end)
 
+  it("is not raised when it was cancelled after it has fired, before the next park", function()
+    local e = event.Event()
+    local g = glua.spawn(function()
+      local t = glua.Timeout(0.001):start()
+      e:wait()
+      assert(t.pending)
+      t:cancel()
+      glua.sleep(0)
+      return "fine"
+    end)
+    glua.sleep(0)
+    -- The hub polls after a while, before g at the end of the queue has its turn.
+    for _ = 1, 200 do
+      glua.spawn(function() end)
+    end
+    e:set()
+    burn(0.002)
+    assert.equal("fine", g:get())
+  end)
+
   it("is raised at the next park when its time is over in the midst of work", function()
     local t = glua.Timeout(0.001):start()
     burn(0.002)
@@ -167,9 +187,11 @@ describe("glua.Timeout", function()
     end)
     glua.sleep(0)
     local canceller = glua.spawn(function()
-      glua.sleep(0.0015)
-      burn(0.002)
-      glua.sleep(0) -- the hub fires the Timeout, and this one goes on before its greenlet
+      burn(0.003)
+      local polls = glua.gethub().stats().polls
+      repeat -- until the hub has fired it: then this one goes on before its greenlet
+        glua.sleep(0)
+      until glua.gethub().stats().polls > polls
       t:cancel()
     end)
     assert.equal(t, failure(g.get, g))
@@ -477,14 +499,16 @@ describe("glua.with_timeout", function()
       local generate
       local e = failure(glua.with_timeout, 0.002, function()
         generate = coroutine.wrap(function()
-          glua.with_timeout(1000, coroutine.yield)
-          return "left"
+          return glua.with_timeout({seconds = 0.004, value = "over"}, function()
+            coroutine.yield()
+            glua.sleep(1000)
+          end)
         end)
         generate()
         glua.sleep(1000)
       end)
       assert.equal(0.002, e.seconds)
-      assert.equal("left", generate())
+      assert.equal("over", generate())
       glua.sleep(0.003)
     end)
 
@@ -567,7 +591,11 @@ describe("glua.shield", function()
 
   it("holds back a Timeout from outside", function()
     local t = glua.Timeout(0.001):start()
-    glua.shield(glua.sleep, 0.002)
+    glua.shield(function()
+      glua.sleep(0.002)
+      glua.with_timeout(1000, glua.sleep, 0)
+      glua.sleep(0)
+    end)
     assert.equal(t, failure(glua.sleep, 1000))
     local after = false
     local e = failure(glua.with_timeout, 0.001, function()

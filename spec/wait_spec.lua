@@ -140,6 +140,7 @@ describe("glua.joinall", function()
       local e = failure(glua.joinall, {slow, glua.spawn(error, "e")}, {raise_error = true})
       assert.equal("e", e)
       assert.is_false(slow:ready())
+      assert.same({}, debug.getfenv(slow).links)
       slow:kill()
     end)
 
@@ -649,6 +650,20 @@ describe("links of an object that can become ready again", function()
     e:unlink(fn)
     glua.idle()
     assert.is_false(called)
+  end)
+
+  it("are not called when one before them took them away", function()
+    local e = event.Event()
+    local called = {}
+    local function second() called[#called + 1] = "second" end
+    e:rawlink(function()
+      called[#called + 1] = "first"
+      e:unlink(second)
+    end)
+    e:rawlink(second)
+    e:set()
+    glua.idle()
+    assert.same({"first"}, called)
   end)
 
   it("are not called for a Semaphore that is taken again by then", function()

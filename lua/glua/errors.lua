@@ -12,6 +12,14 @@ function meta:__tostring()
   return self.message
 end
 
+-- The metatables of gluarun's error values.
+local classes = {[meta] = true}
+
+---Makes the objects with a metatable error values, too.
+function errors.add_class(metatable)
+  classes[metatable] = true
+end
+
 ---An error value.
 ---@param kind string what `is_error` compares
 ---@param message string one line
@@ -32,11 +40,8 @@ errors.GreenletExit = errors.new("GreenletExit", "GreenletExit")
 ---@param kind? string "GreenletExit", "Timeout", "LoopExit", "Cancelled", "interrupted"
 ---@return boolean
 function errors.is_error(e, kind)
-  if type(e) ~= "table" then
-    return false
-  end
-  local k = rawget(e, "kind")
-  return type(k) == "string" and getmetatable(e) ~= nil and (kind == nil or k == kind)
+  return type(e) == "table" and classes[getmetatable(e)] == true
+    and (kind == nil or e.kind == kind)
 end
 
 return errors

@@ -152,7 +152,7 @@ function Greenlet:join(timeout)
   if st then
     interrupted(timeout, message)
   end
-  return is_dead(self)
+  return st == nil or is_dead(self) -- it may have ended since the time was over
 end
 
 -- What get returns for a dead greenlet.

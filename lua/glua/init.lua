@@ -51,7 +51,7 @@ end
 local function reporter(fn)
   return function(g, e, traceback)
     local ok, failure = xpcall(fn, with_traceback, g, e, traceback)
-    if rawequal(failure, errors.GreenletExit) then
+    if not ok and rawequal(failure, errors.GreenletExit) then
       error(failure, 0)
     elseif not ok then
       io.stderr:write(traceback, "\n", tostring(failure), "\nthe function of on_error failed\n")

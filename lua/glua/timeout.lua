@@ -2,6 +2,7 @@
 
 local _, core = ...
 local check = require "glua.check"
+local errors = require "glua.errors"
 local interrupt = require "glua.interrupt"
 
 ---@class glua.Timeout
@@ -10,6 +11,7 @@ local interrupt = require "glua.interrupt"
 ---@field pending boolean started, and not yet raised or cancelled
 local Timeout = {}
 local meta = {__name = "Timeout"}
+errors.add_class(meta)
 
 function meta.__index(self, key)
   if key == "pending" then

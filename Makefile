@@ -90,14 +90,10 @@ test:
 	@$(MAKE) --no-print-directory $(GLUARUN)
 	@$(TEST_ENV) $(GLUARUN) spec/run.lua $(SPECS)
 
-# What starts programs or moves megabytes says nothing about the collector and takes long.
-GC_SPECS = $(addprefix spec/,$(addsuffix _spec.lua,blocking coroutine event glua greenlet \
-             locals lock pool queue scope server timeout wait yieldable))
-
 test-gc:
 	@bin/setup --test
 	@$(MAKE) --no-print-directory $(GLUARUN)
-	@GLUA_GC=stress SPEC_LIMIT=120 $(GLUARUN) spec/run.lua $(GC_SPECS)
+	@GLUA_GC=stress SPEC_LIMIT=60 $(GLUARUN) spec/run.lua $(SPECS)
 
 C_FILES = $(wildcard runtime/*.[ch] spec/bench/*.[ch])
 

@@ -363,12 +363,12 @@ describe("glua", function()
       -- a busy machine any other may do so as well, but not each time.
       local done = event.Event()
       local beats, last, kept = 0, math.huge, false
-      local g = glua.every(0.004, function()
+      local g = glua.every(0.005, function()
         local start = glua.now()
-        kept = kept or start - last > 0 and start - last < 0.007
+        kept = kept or start - last > 0 and start - last < 0.006
         last = start
         beats = beats + 1
-        burn(0.003)
+        burn(0.001)
         if kept or beats == 500 then
           done:set()
         end

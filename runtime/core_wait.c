@@ -193,34 +193,34 @@ static int l_core_join(lua_State *L) {
     return park_on(h, L, &b->joiners, core_seconds(L, 2), "join");
 }
 
-/* join_scan(list, from): passes over what has ended, from index `from` on.
- * -> index of the first that has not; the negative index of what is no Greenlet; or, when
- * there is neither, nil and whether the passed ones ended in the order of the list. */
+/* join_scan(list, from, order): passes over what has ended, from index `from` on.
+ * -> index of the first that has not, or the negative index of what is no Greenlet, or nil
+ * when there is neither; and `order`, the completion order of the last one that was passed,
+ * or -1 once they did not end in the order of the list. */
 static int l_core_join_scan(lua_State *L) {
     struct hub *h = hub_self;
     int i = (int)lua_tointeger(L, 2);
-    uint64_t before = 0;
-    bool sorted = true;
+    double order = lua_tonumber(L, 3);
+    lua_settop(L, 1);
     hub_push_anchor(h, L, ANCHOR_META);
-    int meta = lua_gettop(L);
     for (;; i++) {
         lua_rawgeti(L, 1, i);
-        if (lua_isnil(L, -1)) break;
-        struct box *b = lua_touserdata(L, -1);
-        if (!b || !lua_getmetatable(L, -1) || !lua_rawequal(L, -1, meta)) {
-            lua_pushinteger(L, -i); /* the one that is no Greenlet */
-            return 1;
+        struct box *b = lua_touserdata(L, 3);
+        if (!b || !lua_getmetatable(L, 3) || !lua_rawequal(L, 4, 2)) {
+            if (lua_isnil(L, 3))
+                lua_pushnil(L);
+            else
+                lua_pushinteger(L, -i);
+            break;
         }
         if (b->end == BOX_ALIVE) {
             lua_pushinteger(L, i);
-            return 1;
+            break;
         }
-        sorted = sorted && b->order > before;
-        before = b->order;
-        lua_settop(L, meta);
+        order = order >= 0 && (double)b->order > order ? (double)b->order : -1;
+        lua_settop(L, 2);
     }
-    lua_pushnil(L);
-    lua_pushboolean(L, sorted);
+    lua_pushnumber(L, order);
     return 2;
 }
 

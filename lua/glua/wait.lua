@@ -184,12 +184,8 @@ local function ended_of(list)
   return ended
 end
 
--- The same when all have ended, which mostly they do in the order of the list.
-local function all_of(list)
-  local alive, sorted = core.join_scan(list, 1)
-  if alive or not sorted then
-    return ended_of(list)
-  end
+-- The same when all have ended in the order of the list, as they mostly do.
+local function copy_of(list)
   local all = {}
   for i = 1, #list do
     all[i] = list[i]
@@ -205,7 +201,7 @@ end
 -- for the order of completion is known afterwards.
 local function join_all(list, timeout, name)
   local deadline = deadline_of(check.timeout(timeout, 2, name))
-  local at = core.join_scan(list, 1)
+  local at, order = core.join_scan(list, 1, 0)
   while at do
     local g = list[math.abs(at)]
     if at < 0 then
@@ -220,9 +216,9 @@ local function join_all(list, timeout, name)
     if st ~= nil then
       return ended_of(list)
     end
-    at = core.join_scan(list, at)
+    at, order = core.join_scan(list, at, order)
   end
-  return all_of(list)
+  return order >= 0 and copy_of(list) or ended_of(list)
 end
 
 -- Takes from the collector what has ended, until there are `count`, and raises the first

@@ -165,17 +165,19 @@ static int l_core_state(lua_State *L) {
     return 1;
 }
 
-/* facts(greenlet) -> id, order of completion, "script.lua:12" or nil, root id */
+/* order(greenlet) -> its place in the order of completion, 0 while it is alive */
+static int l_core_order(lua_State *L) {
+    lua_pushnumber(L, (double)box_check(L, 1)->order);
+    return 1;
+}
+
+/* facts(greenlet) -> id, "script.lua:12" or nil */
 static int l_core_facts(lua_State *L) {
     struct box *b = box_check(L, 1);
     lua_pushnumber(L, (double)b->id);
-    lua_pushnumber(L, (double)b->order);
-    if (b->source)
-        lua_pushfstring(L, "%s:%d", b->source, b->line);
-    else
-        lua_pushnil(L);
-    lua_pushnumber(L, (double)b->root);
-    return 4;
+    if (!b->source) return 1;
+    lua_pushfstring(L, "%s:%d", b->source, b->line);
+    return 2;
 }
 
 /* parent(greenlet) -> Greenlet or nil, if it has ended */
@@ -247,17 +249,27 @@ static int l_core_interrupt(lua_State *L) {
 
 /* set_interrupted(boolean): whether the next park of the running greenlet raises */
 static int l_core_set_interrupted(lua_State *L) {
-    hub_self->current->interrupted = lua_toboolean(L, 1);
+    if (hub_self->current) hub_self->current->interrupted = lua_toboolean(L, 1);
     return 0;
 }
 
-/* shield(delta) -> the new depth: of the running greenlet */
+/* shield() -> the depth of the running greenlet */
 static int l_core_shield(lua_State *L) {
     struct greenlet *g = hub_self->current;
-    g->shield = (unsigned short)(g->shield + lua_tointeger(L, 1));
-    if (g->shield > 0) g->interrupted = false;
+    if (!g) return report_error(L, "no greenlet is running");
     lua_pushinteger(L, g->shield);
     return 1;
+}
+
+/* add_shield(greenlet, delta): of one that lives; a coroutine that was begun in one greenlet
+ * may end in another */
+static int l_core_add_shield(lua_State *L) {
+    struct greenlet *g = box_check(L, 1)->g;
+    int delta = (int)lua_tointeger(L, 2);
+    if (!g || g->shield + delta < 0) return 0;
+    g->shield = (unsigned short)(g->shield + delta);
+    if (g->shield > 0) g->interrupted = false;
+    return 0;
 }
 
 /* discard(greenlet) -> whether it was alive, had never run, and is now ended */
@@ -382,6 +394,7 @@ static int l_core_now(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"abandon", l_core_abandon},
+    {"add_shield", l_core_add_shield},
     {"await", l_core_await},
     {"call_instead", l_core_call_instead},
     {"current", l_core_current},
@@ -397,6 +410,7 @@ static const luaL_Reg functions[] = {
     {"is_terminal", l_core_is_terminal},
     {"living", l_core_living},
     {"now", l_core_now},
+    {"order", l_core_order},
     {"parent", l_core_parent},
     {"parked", l_core_parked},
     {"peek_env", l_core_peek_env},

@@ -124,7 +124,7 @@ static int l_core_park_many(lua_State *L) {
         return h->current ? greenlet_raise(L) : no_greenlet(L);
     }
     h->current->many = many;
-    h->current->many_count = (unsigned short)n;
+    h->current->many_count = (unsigned)n;
     return greenlet_park(h, L, core_seconds(L, 2), lua_tostring(L, 3));
 }
 

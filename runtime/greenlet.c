@@ -325,7 +325,7 @@ int greenlet_yield(struct hub *h, lua_State *L) {
 /* Takes g from everywhere where a wake could find it. */
 static void detach(struct hub *h, struct greenlet *g) {
     list_remove(&g->waiter.link);
-    for (int i = 0; i < g->many_count; i++)
+    for (unsigned i = 0; i < g->many_count; i++)
         list_remove(&g->many[i].link);
     g->many = NULL;
     g->many_count = 0;

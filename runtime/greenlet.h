@@ -47,7 +47,7 @@ enum wake_cause {
     WAKE_INTERRUPT, /* somebody wants it to raise: kill, Timeout, LoopExit ... */
 };
 
-/* Two cache lines: a switch touches the first one only. */
+/* A switch touches the first cache line only. */
 struct greenlet {
     lua_State *L;       /* its coroutine, from its first run on; NULL before */
     uint8_t state;      /* enum greenlet_state */
@@ -70,7 +70,7 @@ struct greenlet {
     struct waiter waiter; /* PARKED: its place in the wait list */
     struct alarm *alarms; /* of the Timeouts that it started */
     struct waiter *many;  /* PARKED on several lists: its places there */
-    unsigned short many_count;
+    unsigned many_count;
     unsigned short shield; /* depth of shield(): alarms of lower levels wait */
 };
 

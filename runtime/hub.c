@@ -176,7 +176,10 @@ void hub_run(struct hub *h, double seconds) {
         hub_flush_closing(h);
         if (h->stopped) return;
         bool idle = h->ready_count == 0;
-        if (idle && !is_alive(h) && nothing_left(h)) continue;
+        if (idle && !is_alive(h)) {
+            poll_loop(h, false, -1); /* a signal may be there already */
+            if (h->ready_count > 0 || nothing_left(h)) continue;
+        }
         double until = h->timers.count > 0 ? timers_next(&h->timers) : -1;
         if (limit >= 0 && (until < 0 || limit < until)) until = limit;
         poll_loop(h, idle && list_is_empty(&h->idle.head), until);

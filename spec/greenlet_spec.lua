@@ -685,6 +685,43 @@ describe("glua.greenlet", function()
       assert.same({"first"}, called)
     end)
 
+    it("can be added and taken away while they are called", function()
+      local g = glua.spawn(function() end)
+      local called = {}
+      local function note(name)
+        return function() called[#called + 1] = name end
+      end
+      local second, fourth = note("second"), note("fourth")
+      local function first()
+        called[#called + 1] = "first"
+        g:unlink(first) -- which is off the list
+        g:unlink(fourth)
+        g:rawlink(note("added"))
+      end
+      g:rawlink(first)
+      g:rawlink(second)
+      g:rawlink(note("third"))
+      g:rawlink(fourth)
+      glua.idle()
+      assert.same({"first", "second", "third", "added"}, called)
+      g:rawlink(second)
+      glua.idle()
+      assert.same({"first", "second", "third", "added", "second"}, called)
+    end)
+
+    it("are called in a time that grows with their number", function()
+      local g = glua.spawn(function() end)
+      local n, called = helper.many(200000), 0
+      local function count() called = called + 1 end
+      for _ = 1, n do
+        g:rawlink(count)
+      end
+      local before = os.clock()
+      glua.idle()
+      assert.equal(n, called)
+      assert.is_true(os.clock() - before < 5)
+    end)
+
     it("can be callable tables, as an AsyncResult is", function()
       local result = event.AsyncResult()
       glua.spawn(function() return 1, nil, 3 end):link(result)
@@ -952,6 +989,31 @@ describe("glua.greenlet", function()
         debug.getinfo(1, "S").short_src, line, name), e)
     end
     g:kill()
+  end)
+
+  it("can be started again when there was no room on the stack to do it", function()
+    local args, got = {}, nil
+    for i = 1, 7000 do
+      args[i] = i
+    end
+    local g = glua.Greenlet(function(...) got = select("#", ...) end, unpack(args))
+    local function start_at(depth)
+      if depth == 0 then
+        return pcall(g.start, g)
+      end
+      local ok, e = start_at(depth - 1)
+      return ok, e
+    end
+    local depth, reached, ok = 20000, nil, nil
+    repeat -- the deepest place that can be reached has no room for so many arguments
+      depth = depth - 50
+      reached, ok = pcall(start_at, depth)
+    until reached
+    assert.is_false(ok)
+    assert.is_false(g.started)
+    g:start()
+    g:join()
+    assert.equal(7000, got)
   end)
 
   it("checks its timeouts", function()

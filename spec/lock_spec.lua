@@ -583,4 +583,33 @@ describe("glua.lock", function()
     b:abort()
     assert.equal("<Barrier 0 of 2, broken>", tostring(b))
   end)
+
+  it("says so when a method is called with '.'", function()
+    local s = lock.Semaphore()
+    helper.misuse("bad argument #1 to 'release' (lock expected, got nil; call it with ':')",
+      function() s.release() end)
+    helper.misuse("bad argument #1 to 'acquire' (lock expected, got number; call it with ':')",
+      function() s.acquire(0) end)
+    helper.misuse("bad argument #1 to 'with' (lock expected, got function; call it with ':')",
+      function() s.with(print) end)
+    helper.misuse("bad argument #1 to 'release' (RLock expected, got nil; call it with ':')",
+      function() lock.RLock().release() end)
+    helper.misuse("bad argument #1 to 'notify' (Condition expected, got nil; call it with ':')",
+      function() lock.Condition().notify() end)
+    helper.misuse("bad argument #1 to 'wait' (Barrier expected, got nil; call it with ':')",
+      function() lock.Barrier(2).wait() end)
+  end)
+
+  it("an RLock has no holder outside of greenlets", function()
+    local result = helper.run([[
+      local r = require("glua.lock").RLock()
+      kept = newproxy(true)
+      getmetatable(kept).__gc = function()
+        print(pcall(r.release, r))
+        print(pcall(r.acquire, r))
+        print(r:locked())
+      end]])
+    assert.matches("false\t.-release: no greenlet is running\n"
+      .. "false\t.-acquire: no greenlet is running\nfalse\n", result.out)
+  end)
 end)

@@ -147,6 +147,27 @@ describe("glua.pool", function()
       function() group:kill(nil, {blok = false}) end)
   end)
 
+  it("kills many in a time that grows with their number", function()
+    local group, n = pool.Group(), helper.many(50000)
+    for _ = 1, n do
+      group:spawn(glua.sleep, 1000)
+    end
+    glua.sleep(0)
+    local before = os.clock()
+    assert.is_true(group:kill())
+    assert.equal(0, group:count())
+    assert.is_true(os.clock() - before < 5)
+  end)
+
+  it("says so when a method is called with '.'", function()
+    helper.misuse("bad argument #1 to 'spawn' (Group expected, got function; call it with ':')",
+      function() pool.Group().spawn(print) end)
+    helper.misuse("bad argument #1 to 'kill' (Group expected, got nil; call it with ':')",
+      function() pool.Pool(1).kill() end)
+    helper.misuse("bad argument #1 to 'map' (Group expected, got function; call it with ':')",
+      function() pool.Pool(1).map(print, {}) end)
+  end)
+
   it("can be killed by one of its own, which dies too", function()
     local group = pool.Group()
     local others = {group:spawn(glua.sleep, 10), group:spawn(glua.sleep, 10)}

@@ -134,6 +134,31 @@ describe("glua.queue", function()
     assert.is_true(q:put(3))
   end)
 
+  it("says in the script's line what a PriorityQueue cannot compare", function()
+    local q = queue.PriorityQueue(2, {1})
+    local message = "PriorityQueue: attempt to compare: table with number"
+    helper.misuse(message, function() q:put({}) end)
+    helper.misuse(message:gsub("number", "table"), function() queue.PriorityQueue(2, {{}, {}}) end)
+    q:put(2)
+    local late = function() q:put({}) end
+    local putter = glua.spawn(function() return select(2, pcall(late)) end)
+    glua.sleep(0)
+    q:get()
+    local line = debug.getinfo(late, "S").linedefined
+    assert.equal(("spec/queue_spec.lua:%d: %s"):format(line, message), (putter:get()))
+    assert.is_true(queue.PriorityQueue(nil, {2LL, 1}):put(3ULL)) -- LuaJIT compares these
+  end)
+
+  it("says so when it is begun with a hole, or put is called with '.'", function()
+    helper.misuse("bad argument #2 to 'Queue' (item 1: item expected, got nil)",
+      function() queue.Queue(nil, {nil, 2}) end)
+    local q = queue.Queue()
+    helper.misuse("bad argument #1 to 'put' (Queue expected, got number; call it with ':')",
+      function() q.put(1) end)
+    helper.misuse("bad argument #1 to 'put' (item expected, got nil)",
+      function() q:put() end)
+  end)
+
   it("takes false for an item", function()
     for _, kind in ipairs {"Queue", "LifoQueue", "JoinableQueue"} do
       local q = queue[kind](nil, {false})

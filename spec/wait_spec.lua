@@ -40,6 +40,22 @@ end
 describe("glua.joinall", function()
   helper.leaves_nothing_behind()
 
+  it("and the other waits refuse a list with a hole", function()
+    local g = glua.spawn(function() end)
+    for name, message in pairs {
+      joinall = "item 1: Greenlet expected, got nil",
+      killall = "item 1: Greenlet expected, got nil",
+      wait = "item 1 cannot be waited for: nil",
+      iwait = "item 1 cannot be waited for: nil",
+    } do
+      misuse(("bad argument #1 to '%s' (%s)"):format(name, message),
+        function() glua[name]({nil, g}) end)
+    end
+    misuse("bad argument #1 to 'joinall' (item 2: Greenlet expected, got nil)",
+      function() glua.joinall({g, nil, g}, {count = 1}) end)
+    g:join()
+  end)
+
   local reports
   before_each(function()
     reports = {}

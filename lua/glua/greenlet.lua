@@ -50,7 +50,7 @@ local getters = {
     return env and env.name
   end,
   id = function(g) return (core.facts(g)) end,
-  spawned_at = function(g) return (select(3, core.facts(g))) end,
+  spawned_at = function(g) return (select(2, core.facts(g))) end,
   parent = core.parent,
   locals = function(g)
     local env = core.env(g)
@@ -109,8 +109,8 @@ local function start(g, seconds, name)
   end
   local env = core.env(g)
   local fn, args = env.fn, env.args
-  env.fn, env.args = nil, nil
   core.start(g, seconds, fn, unpack(args, 1, args.n))
+  env.fn, env.args = nil, nil
 end
 
 ---Has the hub run it, after what is ready now.

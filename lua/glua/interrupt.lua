@@ -95,7 +95,7 @@ end
 ---Sets the core's flag anew: after something was raised, cancelled or left.
 ---@param env table of the running greenlet
 function interrupt.refresh(env)
-  local shield = core.shield(0)
+  local shield = core.shield()
   local open = shield == 0 and (env.kill or env.thrown[1] ~= nil)
   core.set_interrupted(open or due_scope(env, shield) ~= nil
     or due_timeout(env, shield) ~= nil or core.has_event())
@@ -110,7 +110,7 @@ local function killed(env)
 end
 
 local function pick(env)
-  local shield = core.shield(0)
+  local shield = core.shield()
   local event = take_event()
   if event then
     return event
@@ -169,7 +169,7 @@ end
 ---@return table env of the greenlet
 function interrupt.enter(scope)
   local env = state_of(core.current())
-  scope.shield = core.shield(0)
+  scope.shield = core.shield()
   scope.within = core.isyieldable() and coroutine.running() or nil
   env.scopes[#env.scopes + 1] = scope
   return env
@@ -222,9 +222,13 @@ function interrupt.raise_from(g)
   error(e, 0)
 end
 
-local function leave_shield(ok, ...)
-  core.shield(-1)
-  interrupt.refresh(state_of(core.current()))
+-- The shield is taken from the greenlet that has it: a coroutine of the script's may have
+-- begun the call in one and end it in another.
+local function leave_shield(owner, ok, ...)
+  core.add_shield(owner, -1)
+  if owner == core.current() then
+    interrupt.refresh(state_of(owner))
+  end
   if not ok then
     error((...), 0)
   end
@@ -237,8 +241,12 @@ end
 ---@return any ... what fn returns
 function interrupt.shield(fn, ...)
   require("glua.check").callable(fn, 1, "shield")
-  core.shield(1)
-  return leave_shield(interrupt.protect(fn, ...))
+  local owner = core.current()
+  if not owner then -- in a finalizer, that nothing interrupts
+    return fn(...)
+  end
+  core.add_shield(owner, 1)
+  return leave_shield(owner, interrupt.protect(fn, ...))
 end
 
 return interrupt

@@ -56,7 +56,11 @@ local function call_due(object)
   end
 end
 
----Calls the links of a Greenlet that has ended, each once. For the core.
+-- Stands in a Greenlet's list for a link that was called; equal to no function.
+local CALLED = {fn = {}}
+
+---Calls the links of a Greenlet that has ended, each once. For the core. How many were
+---called is kept beside the list, for one of them may park and another call of this go on.
 function links.notify(g)
   local env = core.env(g)
   local list = env.links
@@ -64,8 +68,14 @@ function links.notify(g)
     return
   end
   local failed = core.state(g) == "failed"
-  while list[1] do
-    local link = table.remove(list, 1)
+  while env.links == list do
+    local i = (env.links_called or 0) + 1
+    local link = list[i]
+    if not link then
+      env.links, env.links_called = nil, nil
+      return
+    end
+    list[i], env.links_called = CALLED, i
     if link.when == nil or link.when == failed then
       call(link, g)
     end

@@ -19,10 +19,22 @@ local function describe(self)
   return ("<%s %d, %d waiting>"):format(getmetatable(self).__name, self.counter, n)
 end
 
+local metas = {}
+
+-- For a method that was called with `.`: the class is not known then.
+local function check_self(self, name)
+  if not metas[getmetatable(self)] then
+    check.fail(1, name, ("lock expected, got %s; call it with ':'"):format(type(self)))
+  end
+end
+
 ---Takes one; parks as long as there is none.
 ---@param timeout? number|glua.Timeout 0: does not park
 ---@return boolean whether it was taken
 function Semaphore:acquire(timeout)
+  if type(self) ~= "table" then
+    check_self(self, "acquire")
+  end
   local seconds = timeout
   if timeout ~= nil then
     seconds = check.timeout(timeout, 1, "acquire")
@@ -51,6 +63,9 @@ end
 
 ---Gives one back: to the first who waits, if anybody does.
 function Semaphore:release()
+  if type(self) ~= "table" then
+    check_self(self, "release")
+  end
   if self.counter >= self.bound then
     check.misuse("release: more often than it was acquired")
   end
@@ -84,6 +99,7 @@ end
 ---@param fn function
 ---@return any ... what fn returns
 function Semaphore:with(fn, ...)
+  check_self(self, "with")
   check.callable(fn, 1, "with")
   self:acquire()
   return released(self, interrupt.protect(fn, ...))
@@ -92,7 +108,9 @@ end
 links.mix_into(Semaphore)
 
 local function meta_of(name, methods)
-  return {__name = name, __index = methods, __tostring = describe}
+  local meta = {__name = name, __index = methods, __tostring = describe}
+  metas[meta] = true
+  return meta
 end
 
 local semaphore_meta = meta_of("Semaphore", Semaphore)
@@ -138,6 +156,7 @@ end
 ---@class glua.RLock
 local RLock = {}
 local rlock_meta = {__name = "RLock", __index = RLock}
+metas[rlock_meta] = true
 
 function rlock_meta:__tostring()
   if self.depth == 0 then
@@ -147,11 +166,21 @@ function rlock_meta:__tostring()
   return ("<RLock held %s by %s>"):format(times, tostring(self.owner))
 end
 
+-- The greenlet that calls a method.
+local function caller(self, name)
+  check.self(self, rlock_meta, name)
+  local current = core.current()
+  if not current then -- in a finalizer, say
+    check.misuse(name .. ": no greenlet is running")
+  end
+  return current
+end
+
 ---Takes it; the holder always can.
 ---@param timeout? number|glua.Timeout
 ---@return boolean
 function RLock:acquire(timeout)
-  local current = core.current()
+  local current = caller(self, "acquire")
   if self.owner ~= current then
     if not self.lock:acquire(timeout) then
       return false
@@ -164,7 +193,8 @@ end
 
 ---Undoes one acquire; the last one gives the lock away.
 function RLock:release()
-  if self.owner ~= core.current() then
+  local current = caller(self, "release")
+  if self.owner ~= current then
     check.misuse("release: the RLock is not held by this greenlet")
   end
   self.depth = self.depth - 1
@@ -192,6 +222,7 @@ end
 ---@class glua.Condition
 local Condition = {}
 local condition_meta = {__name = "Condition", __index = Condition}
+metas[condition_meta] = true
 
 function condition_meta:__tostring()
   return ("<Condition with %s, %d waiting>"):format(tostring(self.lock),
@@ -210,11 +241,13 @@ end
 ---@param timeout? number|glua.Timeout
 ---@return boolean
 function Condition:acquire(timeout)
+  check.self(self, condition_meta, "acquire")
   return self.lock:acquire(timeout)
 end
 
 ---Releases its lock.
 function Condition:release()
+  check.self(self, condition_meta, "release")
   self.lock:release()
 end
 
@@ -235,6 +268,7 @@ end
 ---@param timeout? number|glua.Timeout
 ---@return boolean whether it was notified
 function Condition:wait(timeout)
+  check.self(self, condition_meta, "wait")
   local seconds = check.timeout(timeout, 1, "wait")
   check_held(self, "wait")
   local lock = self.lock
@@ -255,6 +289,7 @@ end
 ---@param timeout? number|glua.Timeout
 ---@return any what predicate returned last
 function Condition:wait_for(predicate, timeout)
+  check.self(self, condition_meta, "wait_for")
   check.callable(predicate, 1, "wait_for")
   local seconds = check.timeout(timeout, 2, "wait_for")
   local deadline = seconds and core.now() + seconds
@@ -276,6 +311,7 @@ end
 ---Wakes n of those who wait, in order.
 ---@param n? integer default 1
 function Condition:notify(n)
+  check.self(self, condition_meta, "notify")
   if n ~= nil then
     check.count(n, 1, "notify")
   end
@@ -285,6 +321,7 @@ end
 
 ---Wakes all who wait.
 function Condition:notify_all()
+  check.self(self, condition_meta, "notify_all")
   check_held(self, "notify_all")
   notify(self, math.huge)
 end
@@ -320,6 +357,7 @@ end
 ---@return integer? # order of arrival, 1 .. parties; nil, "timeout"; nil, "broken"
 ---@return string?
 function Barrier:wait(timeout)
+  check.self(self, barrier_meta, "wait")
   local seconds = check.timeout(timeout, 1, "wait")
   local round = self.round
   local index = self.count + 1

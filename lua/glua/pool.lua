@@ -17,6 +17,15 @@ function group_meta:__tostring()
     self.room and (", room for %d"):format(self.room.counter) or "")
 end
 
+local metas = {[group_meta] = true}
+
+-- The methods whose mistakes would be taken for others when they are called with `.`.
+local function check_self(self, name)
+  if not metas[getmetatable(self)] then
+    check.self(self, group_meta, name)
+  end
+end
+
 -- Takes a greenlet in whose place in the pool is taken already.
 local function adopt(self, g)
   self.members[g] = true
@@ -33,6 +42,7 @@ end
 ---@param fn function
 ---@return glua.Greenlet
 function Group:spawn(fn, ...)
+  check_self(self, "spawn")
   check.callable(fn, 1, "spawn")
   if self.room then
     self.room:acquire()
@@ -43,6 +53,7 @@ end
 ---Takes in a Greenlet from elsewhere, starting it if it is new; parks on a full Pool.
 ---@param g glua.Greenlet
 function Group:add(g)
+  check_self(self, "add")
   check.greenlet(g, 1, "add")
   if self.members[g] then
     return
@@ -106,6 +117,7 @@ end
 ---@param timeout? number|glua.Timeout
 ---@return boolean whether it is
 function Group:join(timeout)
+  check_self(self, "join")
   local seconds = check.timeout(timeout, 1, "join")
   local deadline = seconds and core.now() + seconds
   while self.size > 0 do
@@ -117,32 +129,50 @@ function Group:join(timeout)
   return true
 end
 
+local NO_BLOCK = {block = false}
+
+-- Kills those that are in it now, the calling greenlet last; returns them as a list.
+local function kill_members(self, err)
+  local current, list = core.current(), {}
+  for g in self:each() do
+    list[#list + 1] = g
+    if g ~= current then
+      g:kill(err, NO_BLOCK)
+    end
+  end
+  if self.members[current] then
+    current:kill(err)
+  end
+  return list
+end
+
+-- Parks until those of the list that are still in it have ended; returns whether they have.
+local function join_members(self, list, deadline, timeout)
+  for _, g in ipairs(list) do
+    if self.members[g] then
+      if not g:join(deadline and math.max(deadline - core.now(), 0) or timeout) then
+        return false
+      end
+      self:discard(g) -- as its link will do soon
+    end
+  end
+  return true
+end
+
 ---Kills all its Greenlets, also those that come meanwhile, and parks until they have ended.
 ---@param err? any
 ---@param options? {block: boolean, timeout: number|glua.Timeout}
 ---@return boolean whether it is empty
 function Group:kill(err, options)
+  check_self(self, "kill")
   options = check.options(options, check.KILL_OPTIONS, 2, "kill")
   local block, timeout = options.block ~= false, options.timeout
   local seconds = check.timeout(timeout, 2, "kill")
   local deadline = seconds and core.now() + seconds
-  local current, killed = core.current(), {}
   repeat
-    for g in self:each() do
-      if g ~= current and not killed[g] then
-        killed[g] = true
-        g:kill(err, {block = false})
-      end
-    end
-    if self.members[current] then
-      current:kill(err)
-    end
-    local g = next(self.members)
-    if g and block then
-      if not g:join(deadline and math.max(deadline - core.now(), 0) or timeout) then
-        return false
-      end
-      self:discard(g) -- as its link will do soon
+    local list = kill_members(self, err)
+    if block and not join_members(self, list, deadline, timeout) then
+      return false
     end
   until not block or self.size == 0
   return self.size == 0
@@ -153,6 +183,7 @@ end
 ---@param fn function
 ---@return any ...
 function Group:apply(fn, ...)
+  check_self(self, "apply")
   check.callable(fn, 1, "apply")
   if self.members[core.current()] then
     return fn(...)
@@ -164,6 +195,7 @@ end
 ---@param fn function
 ---@return glua.Greenlet
 function Group:apply_async(fn, ...)
+  check_self(self, "apply_async")
   check.callable(fn, 1, "apply_async")
   return self:spawn(fn, ...)
 end
@@ -275,6 +307,7 @@ end
 ---@param list table|function
 ---@return table # with `n`
 function Group:map(fn, list)
+  check_self(self, "map")
   check.callable(fn, 1, "map")
   local r = run(self, fn, iterate(list, "map"))
   local results, n = {}, 0
@@ -311,6 +344,7 @@ end
 ---@param options? {maxsize: integer} how many items may be ahead of the iteration
 ---@return fun(): integer?, any
 function Group:imap(fn, it, options)
+  check_self(self, "imap")
   check.callable(fn, 1, "imap")
   local r = run(self, fn, iterate(it, "imap"), window_of(options, "imap"))
   local waiting, nextup = {}, 1
@@ -341,6 +375,7 @@ end
 ---@param options? {maxsize: integer}
 ---@return fun(): integer?, any
 function Group:imap_unordered(fn, it, options)
+  check_self(self, "imap_unordered")
   check.callable(fn, 1, "imap_unordered")
   local r = run(self, fn, iterate(it, "imap_unordered"), window_of(options, "imap_unordered"))
   return function()
@@ -362,6 +397,7 @@ for key, value in pairs(Group) do
   Pool[key] = value
 end
 local pool_meta = {__name = "Pool", __index = Pool, __tostring = group_meta.__tostring}
+metas[pool_meta] = true
 
 ---@return integer how many more it can take now
 function Pool:free_count()
@@ -377,6 +413,7 @@ end
 ---@param timeout? number|glua.Timeout
 ---@return boolean whether there is
 function Pool:wait_available(timeout)
+  check.self(self, pool_meta, "wait_available")
   if self.room:acquire(timeout) then
     self.room:release()
     return true

@@ -101,12 +101,19 @@ local function admit(self)
   end
 end
 
+local INCOMPARABLE = "PriorityQueue: attempt to compare"
+
 -- Raises what admit has kept for the putter with this tag.
 local function raise_if_refused(self, tag)
   local refusal = self.refused and self.refused[tag]
   if refusal then
     self.refused[tag] = nil
-    error(refusal[1], 0)
+    local e = refusal[1]
+    local at = type(e) == "string" and e:find(INCOMPARABLE, 1, true)
+    if at then -- with the line of the one who made room
+      check.misuse(e:sub(at))
+    end
+    error(e, 0)
   end
 end
 
@@ -193,8 +200,11 @@ local function get_waiting(self, seconds, timeout)
   return nil, "empty"
 end
 
-local function check_item(item, name)
+local function check_item(self, item, name)
   if item == nil then
+    if type(self) ~= "table" then
+      check.fail(1, name, ("Queue expected, got %s; call it with ':'"):format(type(self)))
+    end
     check.fail(1, name, "item expected, got nil")
   end
 end
@@ -206,7 +216,7 @@ end
 ---@return string?
 function Queue:put(item, timeout)
   if item == nil then
-    check_item(item, "put")
+    check_item(self, item, "put")
   end
   local seconds = timeout
   if timeout ~= nil then
@@ -225,7 +235,7 @@ end
 ---@return boolean? # true; or nil, "full"; or nil, "closed"
 ---@return string?
 function Queue:put_nowait(item)
-  check_item(item, "put_nowait")
+  check_item(self, item, "put_nowait")
   if self.closed then
     return nil, "closed"
   elseif put_now(self, item) then
@@ -375,6 +385,11 @@ local function new(meta, maxsize, items)
     if #items > (maxsize or math.huge) then
       check.fail(2, name, "more items than maxsize")
     end
+    for i = 1, #items do
+      if items[i] == nil then
+        check.fail(2, name, ("item %d: item expected, got nil"):format(i))
+      end
+    end
   end
   local self = setmetatable({
     ring = {false, false, false, false}, head = 0, mask = 3,
@@ -507,7 +522,18 @@ function Priority:first()
   return self.ring[1]
 end
 
+local function has_less(value)
+  local mt = debug.getmetatable(value)
+  return mt and mt.__lt
+end
+
 local function default_less(a, b)
+  local kind, other = type(a), type(b)
+  if kind ~= other or kind ~= "number" and kind ~= "string" then
+    if not has_less(a) and not has_less(b) then
+      check.misuse(("%s: %s with %s"):format(INCOMPARABLE, kind, other))
+    end
+  end
   return a < b
 end
 

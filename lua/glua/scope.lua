@@ -95,7 +95,7 @@ local function wait_for_children(s)
       if not raised then
         s.entry.cancelled = true
         kill_children(s)
-        core.shield(1)
+        core.add_shield(s.owner, 1)
       end
       raised = {e}
       if given_up then
@@ -104,7 +104,7 @@ local function wait_for_children(s)
     end
   end
   if raised then
-    core.shield(-1)
+    core.add_shield(s.owner, -1)
   end
   return raised
 end

@@ -17,8 +17,16 @@ local function left(deadline)
   return deadline and math.max(deadline - core.now(), 0)
 end
 
-local function by_completion(a, b)
-  return select(2, core.facts(a)) < select(2, core.facts(b))
+local function sort_by_completion(greenlets)
+  local orders, by_order = {}, {}
+  for i, g in ipairs(greenlets) do
+    local order = core.order(g)
+    orders[i], by_order[order] = order, g
+  end
+  table.sort(orders)
+  for i, order in ipairs(orders) do
+    greenlets[i] = by_order[order]
+  end
 end
 
 -- The objects, each once: those that are ready already, and the others. Greenlets that have
@@ -26,7 +34,8 @@ end
 local function split(objects, name)
   local ready, others, seen = {}, {}, {}
   local ready_too = {}
-  for i, object in ipairs(objects) do
+  for i = 1, #objects do -- not ipairs, which would stop at a hole
+    local object = objects[i]
     local kind = type(object)
     if kind ~= "table" and kind ~= "userdata" or not object.rawlink then
       check.fail(1, name, ("item %d cannot be waited for: %s"):format(i, tostring(object)))
@@ -37,7 +46,7 @@ local function split(objects, name)
       list[#list + 1] = object
     end
   end
-  table.sort(ready, by_completion)
+  sort_by_completion(ready)
   for _, object in ipairs(ready_too) do
     ready[#ready + 1] = object
   end
@@ -180,7 +189,7 @@ local function ended_of(list)
       ended[#ended + 1] = g
     end
   end
-  table.sort(ended, by_completion)
+  sort_by_completion(ended)
   return ended
 end
 
@@ -201,6 +210,11 @@ end
 -- for the order of completion is known afterwards.
 local function join_all(list, timeout, name)
   local deadline = deadline_of(check.timeout(timeout, 2, name))
+  for i = 1, #list do
+    if list[i] == nil then -- where the scan would end
+      refuse(list, name, i)
+    end
+  end
   local at, order = core.join_scan(list, 1, 0)
   while at do
     local g = list[math.abs(at)]
@@ -241,7 +255,8 @@ end
 local function join_some(list, options)
   local deadline = deadline_of(check.timeout(options.timeout, 2, "joinall"))
   local all = {}
-  for i, g in ipairs(list) do
+  for i = 1, #list do
+    local g = list[i]
     if not core.is_greenlet(g) then
       refuse(list, "joinall", i)
     elseif g == core.current() then
@@ -297,7 +312,8 @@ function M.killall(list, err, options)
   options = check.options(options, check.KILL_OPTIONS, 3, "killall")
   check.timeout(options.timeout, 3, "killall")
   local all, itself = {}, nil
-  for i, g in ipairs(list) do
+  for i = 1, #list do
+    local g = list[i]
     if not core.is_greenlet(g) then
       refuse(list, "killall", i)
     end

@@ -1004,7 +1004,7 @@ describe("glua.greenlet", function()
       local ok, e = start_at(depth - 1)
       return ok, e
     end
-    local depth, reached, ok = 20000, nil, nil
+    local depth, reached, ok = 20000
     repeat -- the deepest place that can be reached has no room for so many arguments
       depth = depth - 50
       reached, ok = pcall(start_at, depth)

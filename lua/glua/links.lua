@@ -33,7 +33,6 @@ end
 local function remove(list, fn)
   for i, link in ipairs(list) do
     if link.fn == fn then
-      link.gone = true
       return table.remove(list, i)
     end
   end
@@ -82,12 +81,24 @@ function links.notify(g)
   end
 end
 
+-- The raw links of Greenlets by function: all that are linked to the same one share it.
+local shared = setmetatable({}, {__mode = "kv"})
+
+local function shared_link(fn)
+  local link = shared[fn]
+  if not link then
+    link = {fn = fn, raw = true}
+    shared[fn] = link
+  end
+  return link
+end
+
 ---Links fn to the end of a Greenlet; one that has ended calls it soon.
 ---@param when? boolean true: only if it failed, false: only if it did not
 function links.add_to_greenlet(g, fn, raw, when)
   local env = core.env(g)
   env.links = env.links or {}
-  env.links[#env.links + 1] = {fn = fn, raw = raw, when = when}
+  env.links[#env.links + 1] = raw and shared_link(fn) or {fn = fn, when = when}
   core.set_linked(g)
   if when then
     core.await(g, 1)
@@ -133,8 +144,9 @@ function links.mix_into(class, stay_due)
   ---@param fn function
   function class:unlink(fn)
     check.type(self, "table", 1, "unlink")
-    if self.links then
-      remove(self.links, fn)
+    local link = self.links and remove(self.links, fn)
+    if link then
+      link.gone = true
     end
   end
 

@@ -30,11 +30,7 @@ end
 local function adopt(self, g)
   self.members[g] = true
   self.size = self.size + 1
-  local function ended()
-    self:discard(g)
-  end
-  self.links[g] = ended
-  g:rawlink(ended)
+  g:rawlink(self.ended)
   return g
 end
 
@@ -78,8 +74,7 @@ function Group:discard(g)
     return
   end
   self.members[g] = nil
-  g:unlink(self.links[g])
-  self.links[g] = nil
+  g:unlink(self.ended)
   self.size = self.size - 1
   if self.room then
     self.room:release()
@@ -422,12 +417,16 @@ function Pool:wait_available(timeout)
 end
 
 local function new(meta, size)
-  return setmetatable({
+  local self = setmetatable({
     members = {}, size = 0,
-    links = {},                  -- by Greenlet: the function that it calls at its end
+    ended = nil,                 -- the link of all members
     room = size and lock.Semaphore(size) or nil,
     empty_event = event.Event(),
   }, meta)
+  function self.ended(g)
+    self:discard(g)
+  end
+  return self
 end
 
 local M = {}

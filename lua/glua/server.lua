@@ -129,7 +129,14 @@ local function new(address, handle, options)
     address = nil, port = nil,
     stopped = event.Event(),
     failure = nil,           -- {message, code}: what ended it
+    clients = {},            -- sockets by the Greenlets that serve them
+    close_client = nil,      -- the link of those
   }, meta)
+  function self.close_client(g)
+    local client = self.clients[g]
+    self.clients[g] = nil
+    client:close()
+  end
   if type(options.spawn) == "table" then
     self.handlers = pool.Group()
   end
@@ -179,7 +186,7 @@ local function serve(self, client)
   if self.timeout then
     client:settimeout(self.timeout)
   end
-  self.handle(client, host or nil, host and port)
+  return self.handle(client, host or nil, host and port) -- in place of this frame
 end
 
 local function start_handler(self, client)
@@ -188,7 +195,8 @@ local function start_handler(self, client)
     client:close()
     error(g, 0)
   end
-  g:rawlink(function() client:close() end)
+  self.clients[g] = client
+  g:rawlink(self.close_client)
   if self.handlers ~= self.pool then
     self.handlers:add(g)
   end
